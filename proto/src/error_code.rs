@@ -1,0 +1,161 @@
+//! Every code that a caller can meet, with its HTTP status and gRPC code, in one table.
+
+/// The `domain` of every ErrorInfo that Florin sends.
+pub const ERROR_DOMAIN: &str = "florin.bank";
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $text:literal, $http:literal, $grpc:ident, $title:literal;)+) => {
+        /// A stable code: its text never changes, and callers may decide by it.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum ErrorCode { $($(#[doc = $doc])+ $name,)+ }
+
+        impl ErrorCode {
+            /// Every code.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name,)+];
+
+            /// The text that travels: UPPER_SNAKE, stable.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $(ErrorCode::$name => $text,)+ }
+            }
+
+            /// The HTTP status that goes with it.
+            #[must_use]
+            pub const fn http_status(self) -> u16 {
+                match self { $(ErrorCode::$name => $http,)+ }
+            }
+
+            /// The gRPC code that goes with it.
+            #[must_use]
+            pub const fn grpc_code(self) -> tonic::Code {
+                match self { $(ErrorCode::$name => tonic::Code::$grpc,)+ }
+            }
+
+            /// A short title for people, the same for every occurrence (RFC 9457).
+            #[must_use]
+            pub const fn title(self) -> &'static str {
+                match self { $(ErrorCode::$name => $title,)+ }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The request is malformed; `field` in the details names the place. Send it corrected.
+    InvalidRequest = "INVALID_REQUEST", 400, InvalidArgument, "The request is malformed";
+    /// An amount is missing, malformed, over-precise, too large or not positive.
+    InvalidAmount = "INVALID_AMOUNT", 400, InvalidArgument, "The amount is not acceptable";
+    /// The customer number is missing or out of range.
+    InvalidCustomerId = "INVALID_CUSTOMER_ID", 400, InvalidArgument, "The customer number is not acceptable";
+    /// The branch number is missing or out of range.
+    InvalidBranchId = "INVALID_BRANCH_ID", 400, InvalidArgument, "The branch number is not acceptable";
+    /// The account number has wrong check digits or is not of this bank.
+    InvalidAccountNumber = "INVALID_ACCOUNT_NUMBER", 400, InvalidArgument, "The account number is not acceptable";
+    /// Not an ISO 4217 currency with decimals.
+    InvalidCurrency = "INVALID_CURRENCY", 400, InvalidArgument, "The currency is not known";
+    /// The transaction id is empty, malformed, or names a branch that does not own the account.
+    InvalidTransactionId = "INVALID_TRANSACTION_ID", 400, InvalidArgument, "The transaction id is not acceptable";
+    /// The Idempotency-Key is empty, longer than 255 bytes or not printable text.
+    InvalidIdempotencyKey = "INVALID_IDEMPOTENCY_KEY", 400, InvalidArgument, "The Idempotency-Key is not acceptable";
+    /// Sign in first.
+    Unauthenticated = "UNAUTHENTICATED", 401, Unauthenticated, "Sign in first";
+    /// Signed in, but not allowed to do this.
+    PermissionDenied = "PERMISSION_DENIED", 403, PermissionDenied, "Not allowed";
+    /// No such page or route.
+    NotFound = "NOT_FOUND", 404, NotFound, "There is nothing here";
+    /// The bank has no such customer, or the customer no such account.
+    CustomerNotFound = "CUSTOMER_NOT_FOUND", 404, NotFound, "The customer is not known";
+    /// No such account.
+    AccountNotFound = "ACCOUNT_NOT_FOUND", 404, NotFound, "The account is not known";
+    /// The branch is not initialized, or above the bank's number of branches.
+    BranchNotFound = "BRANCH_NOT_FOUND", 404, NotFound, "The branch is not open";
+    /// The route exists, but not for this verb.
+    MethodNotAllowed = "METHOD_NOT_ALLOWED", 405, Unimplemented, "The method is not allowed here";
+    /// The id was used before for something else. Use a new one.
+    IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 409, AlreadyExists, "The id was used for something else";
+    /// The customer is registered already.
+    CustomerExists = "CUSTOMER_EXISTS", 409, AlreadyExists, "The customer is registered already";
+    /// The body or message is larger than allowed.
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, OutOfRange, "The body is too large";
+    /// The body is not application/json.
+    UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, InvalidArgument, "The body must be application/json";
+    /// Less is available than the amount.
+    InsufficientFunds = "INSUFFICIENT_FUNDS", 422, FailedPrecondition, "Not enough money";
+    /// The account is frozen.
+    AccountFrozen = "ACCOUNT_FROZEN", 422, FailedPrecondition, "The account is frozen";
+    /// The account is closed, for ever.
+    AccountClosed = "ACCOUNT_CLOSED", 422, FailedPrecondition, "The account is closed";
+    /// The account is not frozen, so it cannot be unfrozen.
+    AccountNotFrozen = "ACCOUNT_NOT_FROZEN", 422, FailedPrecondition, "The account is not frozen";
+    /// Only an account at zero can be closed.
+    AccountNotEmpty = "ACCOUNT_NOT_EMPTY", 422, FailedPrecondition, "The account is not empty";
+    /// The amount's currency is not the account's.
+    CurrencyMismatch = "CURRENCY_MISMATCH", 422, FailedPrecondition, "The currency is not the account's";
+    /// A balance would leave what 64 bits of minor units can count.
+    BalanceLimitExceeded = "BALANCE_LIMIT_EXCEEDED", 422, FailedPrecondition, "The balance would be too large";
+    /// The branch has opened as many accounts as it can number.
+    AccountLimitExceeded = "ACCOUNT_LIMIT_EXCEEDED", 422, FailedPrecondition, "The branch can open no more accounts";
+    /// The caller's own limit. Retry later.
+    RateLimited = "RATE_LIMITED", 429, ResourceExhausted, "Too many requests";
+    /// A fault of the bank's own. Tell the operator the request id.
+    Internal = "INTERNAL", 500, Internal, "The bank made a mistake";
+    /// The queue is full; nothing was done. Retry after a moment, with the same id.
+    Overloaded = "OVERLOADED", 503, ResourceExhausted, "The bank is busy";
+    /// Whether it was done is not known. Retry with the same id to learn it.
+    OutcomeUnknown = "OUTCOME_UNKNOWN", 503, Unavailable, "The outcome is not known yet";
+    /// The branch cannot be reached or refuses to serve; nothing was done. Retry later, with the same id.
+    BranchUnavailable = "BRANCH_UNAVAILABLE", 503, Unavailable, "The branch is not available";
+    /// The disk is full; nothing was done. Retry when the operator has made room.
+    StorageFull = "STORAGE_FULL", 503, Unavailable, "The bank's disk is full";
+    /// The caller's deadline passed before the work began; nothing was done.
+    DeadlineExceeded = "DEADLINE_EXCEEDED", 504, DeadlineExceeded, "Too late";
+    /// This server does not own the branch and may not forward again; the owner is in the details.
+    WrongBranch = "WRONG_BRANCH", 503, FailedPrecondition, "Another server owns the branch";
+}
+
+impl ErrorCode {
+    /// The code that a text stands for.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<ErrorCode> {
+        ErrorCode::ALL.iter().copied().find(|code| code.as_str() == text)
+    }
+
+    /// The code in a gRPC status that Florin sent; None when something else on the way sent it.
+    #[must_use]
+    pub fn from_status(status: &tonic::Status) -> Option<ErrorCode> {
+        use tonic_types::StatusExt as _;
+        status.get_details_error_info().and_then(|info| ErrorCode::from_text(&info.reason))
+    }
+
+    /// How long a caller should wait before it tries again; None when a retry does not help.
+    #[must_use]
+    pub const fn retry_after_seconds(self) -> Option<u64> {
+        match self {
+            ErrorCode::RateLimited
+            | ErrorCode::Overloaded
+            | ErrorCode::OutcomeUnknown
+            | ErrorCode::BranchUnavailable => Some(1),
+            ErrorCode::StorageFull => Some(30),
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_one_upper_snake_text() {
+        for code in ErrorCode::ALL {
+            assert!(code.as_str().bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_'), "{code}");
+            assert_eq!(ErrorCode::from_text(code.as_str()), Some(*code));
+        }
+    }
+}

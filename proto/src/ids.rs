@@ -1,0 +1,235 @@
+//! Who and what: customers, branches and transactions by number.
+
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::str::FromStr;
+
+/// A customer's number: 1 to 2^53 - 1, so that JSON numbers carry it exactly in every client
+/// (RFC 8259, section 6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CustomerId(NonZeroU64);
+
+/// The number is not one that a customer can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a customer number from 1 to 9007199254740991")]
+pub struct InvalidCustomerId;
+
+impl CustomerId {
+    /// A customer's number from an integer of any origin.
+    ///
+    /// # Errors
+    /// The number is below 1 or above 2^53 - 1.
+    pub fn new(number: i64) -> Result<CustomerId, InvalidCustomerId> {
+        match u64::try_from(number).ok().and_then(NonZeroU64::new) {
+            Some(number) if number.get() <= 0x1F_FFFF_FFFF_FFFF => Ok(CustomerId(number)),
+            _ => Err(InvalidCustomerId),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    /// The branch that keeps this customer's accounts, in a bank of so many branches.
+    #[must_use]
+    pub fn home_branch(self, branches: u32) -> BranchId {
+        let index = (self.get() - 1) % u64::from(branches.max(1));
+        // Below `branches`, which is a u32, and then one more.
+        BranchId(u32::try_from(index).map_or(NonZeroU32::MIN, |index| NonZeroU32::MIN.saturating_add(index)))
+    }
+}
+
+impl fmt::Display for CustomerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A branch's number: 1 to 9999.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BranchId(NonZeroU32);
+
+/// The number is not one that a branch can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a branch number from 1 to 9999")]
+pub struct InvalidBranchId;
+
+impl BranchId {
+    /// A branch's number from an integer of any origin.
+    ///
+    /// # Errors
+    /// The number is below 1 or above 9999, what four digits of an account number can name.
+    pub fn new(number: i64) -> Result<BranchId, InvalidBranchId> {
+        match u32::try_from(number).ok().and_then(NonZeroU32::new) {
+            Some(number) if number.get() <= crate::limits::BRANCHES => Ok(BranchId(number)),
+            _ => Err(InvalidBranchId),
+        }
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0.get()
+    }
+
+    /// The customer whose number is the branch's: who gets the account that opens the books.
+    #[must_use]
+    pub fn namesake(self) -> CustomerId {
+        CustomerId(NonZeroU64::from(self.0))
+    }
+}
+
+impl fmt::Display for BranchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The part of a transaction's id that is unique within its branch: 128 bits, written as 32
+/// lower-case hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionKey(pub u128);
+
+impl TransactionKey {
+    /// The key that a principal's Idempotency-Key stands for: the first 128 bits of BLAKE3 over
+    /// both, so that any string up to 255 bytes becomes an id and principals never meet.
+    #[must_use]
+    pub fn from_idempotency_key(principal: &str, key: &str) -> TransactionKey {
+        let mut hasher = blake3::Hasher::new_derive_key("florin 2026 idempotency key");
+        hasher.update(&(principal.len() as u64).to_le_bytes());
+        hasher.update(principal.as_bytes());
+        hasher.update(key.as_bytes());
+        let mut bytes = [0; 16];
+        hasher.finalize_xof().fill(&mut bytes);
+        TransactionKey(u128::from_be_bytes(bytes))
+    }
+
+    /// The key that a caller spells for an operation of `owner`: 32 hex digits, alone or after
+    /// the owner's number.
+    ///
+    /// # Errors
+    /// The text is neither, or names another branch than the one that owns the money.
+    pub fn for_owner(text: &str, owner: BranchId) -> Result<TransactionKey, InvalidTransactionId> {
+        match TransactionId::from_str(text) {
+            Ok(id) if id.branch == owner => Ok(id.key),
+            Ok(_) => Err(InvalidTransactionId),
+            Err(_) => parse_key(text),
+        }
+    }
+}
+
+impl fmt::Display for TransactionKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+/// A transaction's id, for ever: the branch where it was first posted and its key there, written
+/// `<branch>-<32 hex>`, so that an id routes itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TransactionId {
+    /// The branch where it was first posted.
+    pub branch: BranchId,
+    /// Unique within that branch.
+    pub key: TransactionKey,
+}
+
+/// The text is not a transaction id of the branch meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be `<branch>-<32 hex digits>` with the branch that owns the account, or 32 hex digits")]
+pub struct InvalidTransactionId;
+
+impl FromStr for TransactionId {
+    type Err = InvalidTransactionId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidTransactionId> {
+        let (branch, key) = text.split_once('-').ok_or(InvalidTransactionId)?;
+        // One spelling per id: no sign, no leading zero.
+        if branch.starts_with(['+', '0']) {
+            return Err(InvalidTransactionId);
+        }
+        let branch = branch.parse().map_err(|_| InvalidTransactionId)?;
+        let branch = BranchId::new(branch).map_err(|_| InvalidTransactionId)?;
+        Ok(TransactionId { branch, key: parse_key(key)? })
+    }
+}
+
+fn parse_key(text: &str) -> Result<TransactionKey, InvalidTransactionId> {
+    let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+    if text.len() != 32 || !text.bytes().all(is_hex) {
+        return Err(InvalidTransactionId);
+    }
+    u128::from_str_radix(text, 16).map(TransactionKey).map_err(|_| InvalidTransactionId)
+}
+
+impl fmt::Display for TransactionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.branch, self.key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn customers_live_at_the_branch_that_their_number_names() {
+        for (customer, home) in [(1, 1), (9, 9), (10, 10), (11, 1), (20, 10), (9_007_199_254_740_991, 1)] {
+            let customer = CustomerId::new(customer).expect("a customer");
+            assert_eq!(customer.home_branch(10).get(), home, "customer {customer}");
+        }
+        assert_eq!([0, -1, i64::MIN, i64::MAX].map(CustomerId::new), [Err(InvalidCustomerId); 4]);
+        assert_eq!([0, -1, 10_000, i64::MAX].map(BranchId::new), [Err(InvalidBranchId); 4]);
+    }
+
+    #[test]
+    fn a_transaction_id_has_one_spelling() {
+        let text = "7-000000000000000000000000000000ff";
+        let id: TransactionId = text.parse().expect("an id");
+        assert_eq!((id.branch.get(), id.key.0), (7, 255));
+        assert_eq!(id.to_string(), text);
+        for text in [
+            "",
+            "7-",
+            "7-ff",
+            "07-000000000000000000000000000000ff",
+            "+7-000000000000000000000000000000ff",
+            "0-000000000000000000000000000000ff",
+            "7-000000000000000000000000000000FF",
+            "000000000000000000000000000000ff",
+        ] {
+            assert_eq!(text.parse::<TransactionId>(), Err(InvalidTransactionId), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_callers_id_must_name_the_owner_or_no_branch() {
+        let owner = BranchId::new(7).expect("a branch");
+        let key = Ok(TransactionKey(255));
+        assert_eq!(TransactionKey::for_owner("7-000000000000000000000000000000ff", owner), key);
+        assert_eq!(TransactionKey::for_owner("000000000000000000000000000000ff", owner), key);
+        assert_eq!(TransactionKey::for_owner("8-000000000000000000000000000000ff", owner), Err(InvalidTransactionId));
+        assert_eq!(TransactionKey::for_owner("", owner), Err(InvalidTransactionId));
+    }
+
+    #[test]
+    fn principals_never_share_an_idempotency_key() {
+        let key = TransactionKey::from_idempotency_key;
+        assert_eq!(key("open", "a"), key("open", "a"));
+        assert_ne!(key("open", "a"), key("open", "b"));
+        assert_ne!(key("ab", "c"), key("a", "bc"));
+    }
+
+    #[test]
+    fn any_bytes_are_an_id_or_refused_without_panic() {
+        bolero::check!().for_each(|bytes| {
+            if let Ok(text) = std::str::from_utf8(bytes)
+                && let Ok(id) = text.parse::<TransactionId>()
+            {
+                assert_eq!(id.to_string(), text);
+            }
+        });
+    }
+}

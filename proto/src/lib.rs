@@ -1,0 +1,81 @@
+//! What every part of Florin shares: the wire contract `bank.v1` and the bank's words.
+//!
+//! - [`Money`], [`Currency`], [`Timestamp`]: exact amounts and the moment they were booked
+//! - [`CustomerId`], [`BranchId`], [`AccountNumber`], [`TransactionId`]: who and what
+//! - [`ErrorCode`]: every stable code with its HTTP status and gRPC code, in one table
+//! - [`Assignment`]: which branch server hosts which branch
+//! - [`wire`]: the messages, clients and servers generated from `bank.proto`
+
+#![forbid(unsafe_code)]
+
+mod account_number;
+mod assignment;
+mod currency;
+mod error_code;
+mod ids;
+mod money;
+mod timestamp;
+
+pub use account_number::{AccountNumber, AccountSerial, InvalidAccountNumber};
+pub use assignment::Assignment;
+pub use currency::{Currency, InvalidCurrency};
+pub use error_code::{ERROR_DOMAIN, ErrorCode};
+pub use ids::{BranchId, CustomerId, InvalidBranchId, InvalidCustomerId};
+pub use ids::{InvalidTransactionId, TransactionId, TransactionKey};
+pub use money::{DecimalAmount, InvalidAmount, Money};
+pub use timestamp::Timestamp;
+
+/// Request metadata that travels between the parts of the bank.
+pub mod metadata {
+    /// The front end's request id, in HTTP and gRPC alike.
+    pub const REQUEST_ID: &str = "x-request-id";
+    /// How many branch servers have already forwarded this request.
+    pub const HOPS: &str = "florin-hops";
+    /// Beyond this many forwards a request is refused with WRONG_BRANCH, so that servers that
+    /// disagree on who owns a branch cannot send it in circles.
+    pub const MAXIMUM_HOPS: u32 = 2;
+}
+
+/// Limits of the public interface, the same at every door.
+pub mod limits {
+    /// Operations in one batch.
+    pub const BATCH_OPERATIONS: usize = 8192;
+    /// Bytes of one gRPC message.
+    pub const GRPC_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+    /// Bytes of an HTTP body.
+    pub const HTTP_BODY_BYTES: usize = 1024 * 1024;
+    /// Bytes of a memo, as in ISO 20022's unstructured remittance information (140 characters).
+    pub const MEMO_BYTES: usize = 140;
+    /// Bytes of a transaction's metadata, keys and values together.
+    pub const METADATA_BYTES: usize = 1024;
+    /// Bytes of a customer's name (ISO 20022 Max140Text).
+    pub const NAME_BYTES: usize = 140;
+    /// Holders of one account, the first included.
+    pub const ACCOUNT_HOLDERS: usize = 16;
+    /// Bytes of an Idempotency-Key.
+    pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+    /// Entries of one page of history.
+    pub const PAGE_SIZE: u32 = 100;
+    /// Entries of one page when the caller does not say.
+    pub const DEFAULT_PAGE_SIZE: u32 = 20;
+    /// Branches a bank may be founded with: as many as four digits of an account number name.
+    pub const BRANCHES: u32 = 9999;
+}
+
+/// The messages, clients and servers generated from `bank/v1/bank.proto`.
+pub mod wire {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::allow_attributes,
+        clippy::allow_attributes_without_reason,
+        clippy::unwrap_used,
+        reason = "generated; documented in bank.proto"
+    )]
+    tonic::include_proto!("bank.v1");
+
+    /// The compiled `bank.proto`, for gRPC reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("bank_descriptor");
+}
