@@ -1,0 +1,174 @@
+//! The tellers of this process: their threads, their snapshots, and the scrub beside them.
+
+use crate::data_directory;
+use crate::derived;
+use crate::journal::{JournalReader, Sequence};
+use crate::service::Bank;
+use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, TellerHandle, spawn};
+use bank_proto::BranchId;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Rows after which the books are written down again, so that opening folds at most about so many.
+const ROWS_PER_SNAPSHOT: u64 = 1_000_000;
+
+/// The scrub reads so many rows, then pauses: it has all day, the tellers have not.
+const SCRUB_ROWS: usize = 2_000;
+const SCRUB_PAUSE: Duration = Duration::from_millis(100);
+
+/// The exit code of a process that can no longer trust its disk.
+const EXIT_INTERNAL: i32 = 70;
+
+/// A teller on its thread.
+pub(crate) struct Teller {
+    branch: BranchId,
+    directory: PathBuf,
+    handle: TellerHandle,
+    thread: JoinHandle<Desk>,
+}
+
+impl Teller {
+    /// Starts the thread.
+    pub(crate) fn start(branch: BranchId, directory: PathBuf, desk: Desk) -> std::io::Result<Teller> {
+        let mut snapshots = Snapshots::new(branch, directory.clone(), desk.journal().last_sequence());
+        let label = branch.to_string();
+        let commits = metrics::counter!("florin_group_commits_total", "branch" => label.clone());
+        let rows = metrics::counter!("florin_journal_rows_total", "branch" => label.clone());
+        let full = metrics::counter!("florin_storage_full_total", "branch" => label.clone());
+        let sequence = metrics::gauge!("florin_journal_sequence", "branch" => label);
+        let between = move |desk: &Desk, report: BatchReport| {
+            if report.rows > 0 {
+                commits.increment(1);
+                rows.increment(report.rows as u64);
+                sequence.set(desk.journal().last_sequence() as f64);
+                snapshots.offer(desk);
+            }
+            if report.storage_full {
+                full.increment(1);
+            }
+        };
+        let on_fatal = move |fatal: Fatal| {
+            // What is on disk is not known. Answering anything more could promise what is not
+            // there: end at once, and recover from the journal.
+            tracing::error!(%branch, error = %fatal, "the journal failed; the process ends and recovers on restart");
+            std::process::exit(EXIT_INTERNAL);
+        };
+        let (handle, thread) = spawn(&format!("teller-{branch}"), desk, between, on_fatal)?;
+        Ok(Teller { branch, directory, handle, thread })
+    }
+
+    /// The way to it.
+    pub(crate) fn handle(&self) -> TellerHandle {
+        self.handle.clone()
+    }
+
+    /// Tells it to end, waits until it has served what waits, and writes the books down.
+    pub(crate) fn close(self) {
+        self.handle.stop();
+        let Ok(desk) = self.thread.join() else {
+            tracing::error!(branch = %self.branch, "the teller broke an invariant");
+            return;
+        };
+        let payload = desk.snapshot();
+        let (sequence, head) = (desk.journal().last_sequence(), desk.journal().head());
+        if let Err(error) = derived::write_snapshot(&self.directory, self.branch, sequence, head, &payload) {
+            tracing::warn!(branch = %self.branch, %error, "the snapshot was not written; the next opening takes longer");
+        }
+    }
+}
+
+/// Writes the books down every now and then, on a thread beside the teller.
+struct Snapshots {
+    branch: BranchId,
+    directory: PathBuf,
+    last: Sequence,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Snapshots {
+    fn new(branch: BranchId, directory: PathBuf, last: Sequence) -> Snapshots {
+        Snapshots { branch, directory, last, writer: None }
+    }
+
+    fn offer(&mut self, desk: &Desk) {
+        let sequence = desk.journal().last_sequence();
+        let busy = self.writer.as_ref().is_some_and(|writer| !writer.is_finished());
+        if sequence - self.last < ROWS_PER_SNAPSHOT || busy {
+            return;
+        }
+        self.last = sequence;
+        let (branch, directory) = (self.branch, self.directory.clone());
+        let (payload, head) = (desk.snapshot(), desk.journal().head());
+        let write = move || {
+            if let Err(error) = derived::write_snapshot(&directory, branch, sequence, head, &payload) {
+                tracing::warn!(%branch, %error, "a snapshot was not written; the next opening takes longer");
+            }
+        };
+        // Without a thread there is no snapshot now; the next one is a million rows away.
+        self.writer = std::thread::Builder::new().name(format!("snapshot-{branch}")).spawn(write).ok();
+    }
+}
+
+/// Reads every journal of this server from its first row, slowly, and stops a branch at the first
+/// row that is not what was written.
+pub(crate) fn scrub(bank: Arc<Bank>, directory: PathBuf) -> tokio::task::JoinHandle<()> {
+    tokio::spawn(async move {
+        let branches: Vec<BranchId> = bank.hosted().filter(|(_, open)| open.is_ok()).map(|(id, _)| id).collect();
+        for branch in branches {
+            let directory = data_directory::branch_directory(&directory, branch);
+            match scrub_branch(branch, &directory).await {
+                Ok(rows) => tracing::debug!(%branch, rows, "the journal was read through and is whole"),
+                Err(what) => {
+                    tracing::error!(%branch, what, "the branch's journal is damaged; the branch stops");
+                    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged")
+                        .set(1.0);
+                    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "open").set(0.0);
+                    bank.close(branch, what);
+                }
+            }
+        }
+    })
+}
+
+async fn scrub_branch(branch: BranchId, directory: &Path) -> Result<Sequence, String> {
+    let mut reader = JournalReader::open(directory).map_err(|error| error.to_string())?;
+    let end = reader.last_sequence().map_err(|error| error.to_string())?;
+    let mut fold = Fold::from(branch, Folded::empty());
+    while fold.sequence() < end {
+        let step = tokio::task::spawn_blocking(move || {
+            let outcome = scrub_step(&mut reader, &mut fold);
+            (reader, fold, outcome)
+        });
+        let outcome;
+        (reader, fold, outcome) = step.await.map_err(|error| error.to_string())?;
+        outcome?;
+        tokio::time::sleep(SCRUB_PAUSE).await;
+    }
+    Ok(end)
+}
+
+fn scrub_step(reader: &mut JournalReader, fold: &mut Fold) -> Result<(), String> {
+    let mut failure = None;
+    let mut rows = 0;
+    let read = reader.for_each(fold.sequence() + 1, |row, closing| {
+        rows += 1;
+        let closes = closing.is_some();
+        match fold.take(row, closing) {
+            Err(error) => {
+                failure = Some(error.to_string());
+                ControlFlow::Break(())
+            }
+            Ok(()) if rows >= SCRUB_ROWS && closes => ControlFlow::Break(()),
+            Ok(()) => ControlFlow::Continue(()),
+        }
+    });
+    read.map_err(|error| error.to_string())?;
+    match failure {
+        Some(what) => Err(what),
+        None if rows == 0 => Err(format!("row {} is missing", fold.sequence() + 1)),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,120 @@
+//! The directory of a bank: `bank.json`, and one directory per branch.
+
+use crate::journal::OpenError;
+use crate::journal::lock::LockError;
+use crate::teller::opening::OpenBranchError;
+use bank_proto::BranchId;
+use serde::{Deserialize, Serialize};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+/// The newest format of the data directory that this program knows.
+pub const FORMAT: u32 = 1;
+
+/// What `bank.json` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BankFile {
+    /// The format of the directory.
+    pub format: u32,
+    /// How many branches the bank was founded with.
+    pub branches: u32,
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// A newer Florin made it.
+    #[error(
+        "{directory} was made by a newer version of Florin (format {found}; this one knows {FORMAT}); use that version"
+    )]
+    Newer {
+        /// The directory.
+        directory: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It holds another bank.
+    #[error("{directory} holds a bank of {found} branches, not {wanted}; the number never changes after the founding")]
+    Branches {
+        /// The directory.
+        directory: PathBuf,
+        /// How many it was founded with.
+        found: u32,
+        /// How many the settings say.
+        wanted: u32,
+    },
+    /// Another process has it.
+    #[error("{directory} is in use by another process")]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// It cannot be read or written.
+    #[error("{path} cannot be used: {error}")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// `bank.json` says nothing that can be understood.
+    #[error("{path} is not understood: {what}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// The directory of one branch.
+#[must_use]
+pub fn branch_directory(directory: &Path, branch: BranchId) -> PathBuf {
+    directory.join(format!("branch-{:04}", branch.get()))
+}
+
+/// Founds a bank in an empty directory, or checks that the one there fits.
+///
+/// # Errors
+/// Why the directory cannot be used.
+pub fn prepare(directory: &Path, branches: u32) -> Result<BankFile, DataError> {
+    let path = directory.join("bank.json");
+    let failed = |error| DataError::Io { path: path.clone(), error };
+    std::fs::create_dir_all(directory).map_err(|error| DataError::Io { path: directory.to_owned(), error })?;
+    if !path.exists() {
+        let text = serde_json::to_string(&BankFile { format: FORMAT, branches }).unwrap_or_default();
+        // Several servers of one machine may found the bank at the same moment: each writes a
+        // file of its own, and the first link wins.
+        let draft = directory.join(format!("bank.json.{}", std::process::id()));
+        let mut file = std::fs::File::create(&draft).map_err(failed)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+        let linked = std::fs::hard_link(&draft, &path);
+        std::fs::remove_file(&draft).map_err(failed)?;
+        match linked {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => std::fs::File::open(directory).and_then(|handle| handle.sync_all()).map_err(failed)?,
+        }
+    }
+    let text = std::fs::read_to_string(&path).map_err(failed)?;
+    let bank: BankFile = serde_json::from_str(&text)
+        .map_err(|error| DataError::Malformed { path: path.clone(), what: error.to_string() })?;
+    if bank.format > FORMAT {
+        return Err(DataError::Newer { directory: directory.to_owned(), found: bank.format });
+    }
+    if bank.branches != branches {
+        return Err(DataError::Branches { directory: directory.to_owned(), found: bank.branches, wanted: branches });
+    }
+    Ok(bank)
+}
+
+/// What keeps a branch from opening though its books are whole: the process must not start then,
+/// because trying again may help.
+#[must_use]
+pub fn not_the_branchs_fault(error: &OpenBranchError) -> Option<DataError> {
+    match error {
+        OpenBranchError::Journal(OpenError::Lock(LockError::Held { directory })) => {
+            Some(DataError::InUse { directory: directory.clone() })
+        }
+        _ => None,
+    }
+}

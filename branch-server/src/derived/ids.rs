@@ -1,0 +1,224 @@
+//! Every transaction id for ever, at bounded cost: at most 2 bytes of memory per past id.
+//!
+//! The newest ids are in a map. When enough have gathered, they become an immutable sorted file, a
+//! run, on a thread beside the teller; runs of about the same size are merged, so that their number
+//! grows with the logarithm of the ids. A lookup asks each run's filter, and only where that says
+//! "perhaps" reads one page of the file. All of it is derived from the journal and may be deleted.
+//!
+//! - [`run`]: one file
+//! - [`filter`]: "certainly not" or "perhaps"
+
+mod filter;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use crate::journal::Sequence;
+use bank_proto::{BranchId, TransactionKey};
+use run::{Run, RunFile};
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// Ids that gather in memory before they become a run.
+const IDS_PER_RUN: usize = 128 * 1024;
+
+/// So many runs of one size are merged into one of the next.
+const MERGE_FACTOR: usize = 4;
+
+/// The index from a transaction's id to the first row of it.
+pub struct TransactionIds {
+    directory: PathBuf,
+    branch: BranchId,
+    ids_per_run: usize,
+    recent: HashMap<TransactionKey, Sequence>,
+    /// The last row whose id is in `recent`, or in what came before it.
+    last: Sequence,
+    /// Oldest first; each begins where the one before it ends.
+    runs: Vec<Arc<Run>>,
+    flush: Option<Flush>,
+}
+
+/// Ids on their way into a run.
+struct Flush {
+    ids: Arc<HashMap<TransactionKey, Sequence>>,
+    /// Ends with the runs as they are after it.
+    thread: JoinHandle<io::Result<Vec<Arc<Run>>>>,
+}
+
+/// The highest row that any run claims to cover, without reading more than names.
+pub(super) fn claimed_sequence(directory: &Path) -> Sequence {
+    // A directory that is not there yet claims nothing.
+    RunFile::list(directory).unwrap_or_default().iter().map(|file| file.last).max().unwrap_or(0)
+}
+
+/// Checks the runs of a directory against the journal, changing nothing: every id that `rows` gives
+/// (in order of their rows) leads to its row. Returns how many ids the runs hold, or what is wrong.
+///
+/// # Errors
+/// The first thing that is wrong, for people.
+pub fn check_runs(directory: &Path, branch: BranchId, rows: &[(TransactionKey, Sequence)]) -> Result<u64, String> {
+    let mut held = 0;
+    for file in RunFile::list(directory).map_err(|error| error.to_string())? {
+        let name = file.name();
+        let run = Run::open(directory, branch, &file).map_err(|error| format!("{name}: {error}"))?;
+        let run = run.ok_or_else(|| format!("{name} is damaged"))?;
+        let begin = rows.partition_point(|(_, sequence)| *sequence < file.first);
+        let end = rows.partition_point(|(_, sequence)| *sequence <= file.last);
+        if run.len() != end - begin {
+            return Err(format!("{name} holds {} ids, but the journal has {} there", run.len(), end - begin));
+        }
+        for (key, sequence) in &rows[begin..end] {
+            if run.get(*key).map_err(|error| format!("{name}: {error}"))? != Some(*sequence) {
+                return Err(format!("{name} does not lead to row {sequence} of transaction {key}"));
+            }
+        }
+        held += run.len() as u64;
+    }
+    Ok(held)
+}
+
+impl TransactionIds {
+    /// Opens the index in a branch's directory, and says up to which row it is complete: ids of
+    /// later rows are to be inserted again from the journal. Runs that are damaged, or stand behind a
+    /// gap, are deleted.
+    ///
+    /// # Errors
+    /// The directory cannot be read or written.
+    pub fn open(directory: &Path, branch: BranchId) -> io::Result<(TransactionIds, Sequence)> {
+        TransactionIds::open_with(directory, branch, IDS_PER_RUN)
+    }
+
+    fn open_with(directory: &Path, branch: BranchId, ids_per_run: usize) -> io::Result<(TransactionIds, Sequence)> {
+        let mut runs: Vec<Arc<Run>> = Vec::new();
+        let mut covered = 0;
+        for file in RunFile::list(directory)? {
+            // A merge that was cut short leaves its sources behind; the merged run comes first.
+            let is_merged = file.last <= covered;
+            let follows = file.first == covered + 1;
+            match if follows { Run::open(directory, branch, &file)? } else { None } {
+                Some(run) => {
+                    covered = file.last;
+                    runs.push(Arc::new(run));
+                }
+                None => {
+                    if !is_merged {
+                        tracing::warn!(%branch, file = %file.name(), "a run of transaction ids is damaged; it is made again from the journal");
+                    }
+                    std::fs::remove_file(directory.join(file.name()))?;
+                }
+            }
+        }
+        let ids = TransactionIds {
+            directory: directory.to_owned(),
+            branch,
+            ids_per_run,
+            recent: HashMap::new(),
+            last: covered,
+            runs,
+            flush: None,
+        };
+        Ok((ids, covered))
+    }
+
+    /// Adds the id of a durable row. Waits for the run before last when that is not yet written, so
+    /// that memory stays bounded.
+    ///
+    /// # Errors
+    /// A run could not be written.
+    pub fn insert(&mut self, key: TransactionKey, sequence: Sequence) -> io::Result<()> {
+        self.recent.insert(key, sequence);
+        self.last = sequence;
+        if self.recent.len() >= self.ids_per_run {
+            self.finish_flush()?;
+            self.begin_flush()?;
+        }
+        Ok(())
+    }
+
+    /// The first row of the transaction with this id, if there ever was one.
+    ///
+    /// # Errors
+    /// A run could not be read.
+    pub fn get(&self, key: TransactionKey) -> io::Result<Option<Sequence>> {
+        let in_memory = |ids: &HashMap<TransactionKey, Sequence>| ids.get(&key).copied();
+        if let Some(sequence) = in_memory(&self.recent) {
+            return Ok(Some(sequence));
+        }
+        if let Some(sequence) = self.flush.as_ref().and_then(|flush| in_memory(&flush.ids)) {
+            return Ok(Some(sequence));
+        }
+        for run in self.runs.iter().rev() {
+            if let Some(sequence) = run.get(key)? {
+                return Ok(Some(sequence));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Bytes of memory that the runs take, filters and page marks together.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.runs.iter().map(|run| run.memory_bytes()).sum()
+    }
+
+    fn begin_flush(&mut self) -> io::Result<()> {
+        let ids = Arc::new(std::mem::take(&mut self.recent));
+        let first = self.runs.last().map_or(0, |run| run.last()) + 1;
+        let (directory, branch, last) = (self.directory.clone(), self.branch, self.last);
+        let (flushed, runs, unit) = (ids.clone(), self.runs.clone(), self.ids_per_run);
+        let work = move || write_and_merge(&directory, branch, first, last, &flushed, runs, unit);
+        let thread = std::thread::Builder::new().name(format!("ids-{}", self.branch)).spawn(work)?;
+        self.flush = Some(Flush { ids, thread });
+        Ok(())
+    }
+
+    fn finish_flush(&mut self) -> io::Result<()> {
+        if let Some(flush) = self.flush.take() {
+            self.runs = match flush.thread.join() {
+                Ok(runs) => runs?,
+                Err(_) => return Err(io::Error::other("the thread that writes runs of ids broke an invariant")),
+            };
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TransactionIds {
+    fn drop(&mut self) {
+        // What could not be written is made again from the journal.
+        let _ = self.finish_flush();
+    }
+}
+
+/// Writes ids as a run, and merges as long as enough runs of one size stand at the end.
+fn write_and_merge(
+    directory: &Path,
+    branch: BranchId,
+    first: Sequence,
+    last: Sequence,
+    ids: &HashMap<TransactionKey, Sequence>,
+    mut runs: Vec<Arc<Run>>,
+    unit: usize,
+) -> io::Result<Vec<Arc<Run>>> {
+    let mut sorted: Vec<(u128, Sequence)> = ids.iter().map(|(key, sequence)| (key.0, *sequence)).collect();
+    sorted.sort_unstable();
+    let count = sorted.len();
+    let entries = sorted.into_iter().map(Ok);
+    runs.push(Arc::new(Run::write(directory, branch, RunFile { first, last }, count, entries)?));
+    let mut size = unit * MERGE_FACTOR;
+    loop {
+        let small = runs.iter().rev().take_while(|run| run.len() < size).count();
+        if small < MERGE_FACTOR {
+            return Ok(runs);
+        }
+        let sources = runs.split_off(runs.len() - small);
+        runs.push(Arc::new(Run::merge(directory, branch, &sources)?));
+        for source in sources {
+            source.delete(directory)?;
+        }
+        size *= MERGE_FACTOR;
+    }
+}

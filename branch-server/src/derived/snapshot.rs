@@ -1,0 +1,175 @@
+//! The books as bytes, so that opening need not fold the whole journal.
+
+use super::snapshot_file;
+use crate::journal::{ChainHash, Sequence};
+use crate::ledger::{Account, AccountKind, AccountState, Ledger, Product};
+use crate::teller::Folded;
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, Timestamp};
+use std::path::Path;
+
+/// Writes a snapshot of the books up to a durable row.
+///
+/// # Errors
+/// The file cannot be written; nothing is lost but time at the next opening.
+pub fn write_snapshot(
+    directory: &Path,
+    branch: BranchId,
+    sequence: Sequence,
+    head: ChainHash,
+    payload: &[u8],
+) -> std::io::Result<()> {
+    snapshot_file::write(directory, branch, sequence, head, payload)
+}
+
+/// Reads the snapshot, if there is one and it is whole. A damaged one is as good as none.
+#[must_use]
+pub fn read_snapshot(directory: &Path, branch: BranchId) -> Option<Folded> {
+    let file = snapshot_file::read(directory, branch)?;
+    let (ledger, booked_at) = decode(&file.payload)?;
+    Some(Folded { ledger, sequence: file.sequence, head: file.head, booked_at })
+}
+
+/// The highest row that any derived file says was durable.
+#[must_use]
+pub fn known_sequence(directory: &Path, snapshot: Option<&Folded>) -> Sequence {
+    snapshot.map_or(0, |snapshot| snapshot.sequence).max(super::ids::claimed_sequence(directory))
+}
+
+/// The books as bytes.
+#[must_use]
+pub fn encode(ledger: &Ledger, booked_at: Timestamp) -> Vec<u8> {
+    const ACCOUNT_BYTES: usize = 52;
+    let mut bytes = Vec::with_capacity(64 + ledger.account_count() * (ACCOUNT_BYTES + 8));
+    bytes.extend_from_slice(&booked_at.0.to_le_bytes());
+    bytes.push(u8::from(ledger.is_initialized()));
+    bytes.extend_from_slice(&(ledger.account_count() as u64).to_le_bytes());
+    for (serial, account) in ledger.accounts() {
+        let (kind, peer) = kind_code(account.kind);
+        bytes.push(kind);
+        bytes.extend_from_slice(&peer.to_le_bytes());
+        bytes.push(match account.state {
+            AccountState::Open => 0,
+            AccountState::Frozen => 1,
+            AccountState::Closed => 2,
+        });
+        bytes.extend_from_slice(&account.currency.numeric().to_le_bytes());
+        bytes.extend_from_slice(&account.customer.map_or(0, CustomerId::get).to_le_bytes());
+        bytes.extend_from_slice(&account.balance.to_le_bytes());
+        bytes.extend_from_slice(&account.overdraft_limit.to_le_bytes());
+        bytes.extend_from_slice(&account.head.to_le_bytes());
+        bytes.extend_from_slice(&account.opened_at.0.to_le_bytes());
+        let holders = ledger.joint_holders(serial);
+        bytes.extend_from_slice(&(holders.len() as u32).to_le_bytes());
+        for holder in holders {
+            bytes.extend_from_slice(&holder.get().to_le_bytes());
+        }
+    }
+    let mut without_account: Vec<u64> =
+        ledger.customers().filter(|customer| ledger.accounts_of(*customer).is_empty()).map(CustomerId::get).collect();
+    without_account.sort_unstable();
+    bytes.extend_from_slice(&(without_account.len() as u64).to_le_bytes());
+    for customer in without_account {
+        bytes.extend_from_slice(&customer.to_le_bytes());
+    }
+    bytes
+}
+
+fn kind_code(kind: AccountKind) -> (u8, u32) {
+    match kind {
+        AccountKind::Customer(Product::Checking) => (0, 0),
+        AccountKind::Customer(Product::Savings) => (1, 0),
+        AccountKind::Customer(Product::FixedDeposit) => (2, 0),
+        AccountKind::Customer(Product::Investment) => (3, 0),
+        AccountKind::VaultCash => (16, 0),
+        AccountKind::Capital => (17, 0),
+        AccountKind::Clearing(peer) => (18, peer.get()),
+        AccountKind::FeeIncome => (19, 0),
+        AccountKind::InterestExpense => (20, 0),
+        AccountKind::Loans => (21, 0),
+        AccountKind::CardSettlement => (22, 0),
+    }
+}
+
+fn kind_of(code: u8, peer: u32) -> Option<AccountKind> {
+    Some(match code {
+        0 => AccountKind::Customer(Product::Checking),
+        1 => AccountKind::Customer(Product::Savings),
+        2 => AccountKind::Customer(Product::FixedDeposit),
+        3 => AccountKind::Customer(Product::Investment),
+        16 => AccountKind::VaultCash,
+        17 => AccountKind::Capital,
+        18 => AccountKind::Clearing(BranchId::new(i64::from(peer)).ok()?),
+        19 => AccountKind::FeeIncome,
+        20 => AccountKind::InterestExpense,
+        21 => AccountKind::Loans,
+        22 => AccountKind::CardSettlement,
+        _ => return None,
+    })
+}
+
+/// Bytes that are read from the front.
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    fn customer(&mut self) -> Option<CustomerId> {
+        CustomerId::new(self.i64()?).ok()
+    }
+}
+
+/// The books that bytes hold; None when they do not hold any.
+fn decode(bytes: &[u8]) -> Option<(Ledger, Timestamp)> {
+    let mut reader = Reader(bytes);
+    let booked_at = Timestamp(reader.i64()?);
+    let initialized = reader.u8()? != 0;
+    let count = reader.u64()?;
+    let mut ledger = Ledger::restore(initialized);
+    for serial in 1..=count {
+        let (kind, peer) = (reader.u8()?, reader.u32()?);
+        let kind = kind_of(kind, peer)?;
+        let state = match reader.u8()? {
+            0 => AccountState::Open,
+            1 => AccountState::Frozen,
+            2 => AccountState::Closed,
+            _ => return None,
+        };
+        let currency = Currency::from_numeric(u16::from_le_bytes(reader.array()?))?;
+        let customer = match reader.i64()? {
+            0 => None,
+            number => Some(CustomerId::new(number).ok()?),
+        };
+        let balance = reader.i64()?;
+        let overdraft_limit = reader.i64()?;
+        let head = reader.u64()?;
+        let opened_at = Timestamp(reader.i64()?);
+        let account = Account { kind, state, currency, customer, balance, overdraft_limit, head, opened_at };
+        let holders = reader.u32()?;
+        let holders: Option<Vec<CustomerId>> = (0..holders).map(|_| reader.customer()).collect();
+        ledger.restore_account(AccountSerial(u32::try_from(serial).ok()?), account, holders?);
+    }
+    for _ in 0..reader.u64()? {
+        ledger.restore_customer(reader.customer()?);
+    }
+    reader.0.is_empty().then_some((ledger, booked_at))
+}

@@ -1,0 +1,141 @@
+//! The embedded journal: one SQLite file per branch, `journal.db`, and `branch.lock` beside it.
+//!
+//! - `schema`: the tables and the view `statement`
+//! - `columns`: a row and the columns it stands in
+//! - `opening`: the steps from a directory to a journal that may serve
+//! - [`JournalReader`]: reading beside the writer, on a connection of its own
+
+mod append;
+mod columns;
+mod open_error;
+mod opening;
+mod reader;
+mod schema;
+
+pub use open_error::OpenError;
+pub use reader::JournalReader;
+
+use super::checkpoint::Checkpointer;
+use super::lock::BranchLock;
+use super::{AppendError, ChainHash, Journal, PersonalName, ReadError, Row, Sequence};
+use bank_proto::{BranchId, CustomerId};
+use rusqlite::Connection;
+use std::path::{Path, PathBuf};
+
+/// The journal's file in a branch's directory.
+pub const JOURNAL_FILE: &str = "journal.db";
+
+/// Rows of the largest group commit; a bound for whoever reads a group back.
+pub const MAXIMUM_GROUP_ROWS: usize = 262_144;
+
+/// What a journal must know to be opened.
+#[derive(Debug, Clone)]
+pub struct JournalSettings {
+    /// Whose journal it is.
+    pub branch: BranchId,
+    /// How many branches the bank was founded with.
+    pub branches: u32,
+    /// The highest row that any derived file says was durable; 0 when none says anything. A
+    /// journal that ends before it has lost rows and is refused.
+    pub known_sequence: Sequence,
+    /// Below so many free bytes on the file system nothing more is written, so that there is room
+    /// for what was promised already.
+    pub reserve_bytes: u64,
+    /// How many bytes the write-ahead log may reach before the writer waits for it to be emptied.
+    pub wal_limit_bytes: u64,
+    /// Empty the write-ahead log on a thread beside the writer. False: the writer does it alone,
+    /// for a simulation in one thread.
+    pub background: bool,
+}
+
+impl JournalSettings {
+    /// The settings that a running bank uses.
+    #[must_use]
+    pub fn new(branch: BranchId, branches: u32) -> JournalSettings {
+        JournalSettings {
+            branch,
+            branches,
+            known_sequence: 0,
+            reserve_bytes: 64 * 1024 * 1024,
+            wal_limit_bytes: 48 * 1024 * 1024,
+            background: true,
+        }
+    }
+}
+
+/// The journal of one branch in a SQLite file, held by its one writer.
+///
+/// After a fatal error every further append fails too; the process must end.
+#[derive(Debug)]
+pub struct SqliteJournal {
+    // Dropped in this order: the thread before the connection, and the lock last.
+    checkpointer: Checkpointer,
+    connection: Connection,
+    lock: BranchLock,
+    directory: PathBuf,
+    settings: JournalSettings,
+    last_sequence: Sequence,
+    head: ChainHash,
+    epoch: u64,
+    /// Changes when another connection wrote to the file.
+    data_version: i64,
+    /// A write was cut short by a full disk, and its remains stand at the end of the WAL.
+    torn_tail: bool,
+    /// Why nothing more can be written.
+    failure: Option<String>,
+    seal_buffer: Vec<u8>,
+    rows: columns::RowReader,
+}
+
+impl SqliteJournal {
+    /// Opens the journal in a branch's directory, and makes both when they are not there.
+    ///
+    /// When this returns, the branch is owned by this process, everything in the journal is
+    /// durable, its write-ahead log is empty, and the epoch is one higher than ever before.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why the branch must not serve.
+    pub fn open(directory: &Path, settings: JournalSettings) -> Result<SqliteJournal, OpenError> {
+        opening::open(directory, settings)
+    }
+
+    /// A reader of the same journal, for queries beside the writer.
+    ///
+    /// # Errors
+    /// The file cannot be opened once more.
+    pub fn reader(&self) -> Result<JournalReader, ReadError> {
+        JournalReader::open(&self.directory)
+    }
+
+    /// The bytes that the write-ahead log takes on disk.
+    #[must_use]
+    pub fn wal_bytes(&self) -> u64 {
+        self.checkpointer.wal_bytes()
+    }
+}
+
+impl Journal for SqliteJournal {
+    fn last_sequence(&self) -> Sequence {
+        self.last_sequence
+    }
+
+    fn head(&self) -> ChainHash {
+        self.head
+    }
+
+    fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    fn append(&mut self, rows: &[Row], names: &[PersonalName]) -> Result<(), AppendError> {
+        self.append_group(rows, names)
+    }
+
+    fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
+        reader::read(&self.connection, &mut self.rows, first, limit)
+    }
+
+    fn personal_name(&mut self, customer: CustomerId) -> Result<Option<String>, ReadError> {
+        reader::personal_name(&self.connection, customer)
+    }
+}

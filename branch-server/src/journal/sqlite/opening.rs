@@ -1,0 +1,181 @@
+//! The steps from a directory to a journal that may serve. Their order is the point.
+
+use super::columns::RowReader;
+use super::{JOURNAL_FILE, JournalSettings, OpenError, SqliteJournal, schema};
+use crate::journal::checkpoint::Checkpointer;
+use crate::journal::lock::BranchLock;
+use crate::journal::{ChainHash, Sequence, wal};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long to wait for a lock that another program, such as a sqlite3 shell, holds for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<SqliteJournal, OpenError> {
+    make_directory(directory)?;
+    let lock = BranchLock::take(directory)?;
+    let path = directory.join(JOURNAL_FILE);
+    // By plain file calls, so before SQLite has the file open: closing a file drops the locks that
+    // SQLite holds on it in the same process.
+    look_at_wal(&path)?;
+
+    let store = |error: rusqlite::Error| OpenError::from_sqlite(&path, &error);
+    let mut connection = connect(&path).map_err(store)?;
+    schema::create_or_check(&mut connection, &path, settings.branch, settings.branches)?;
+    let found = state(&connection).map_err(store)?;
+    if found.last_sequence < settings.known_sequence {
+        let known = settings.known_sequence;
+        return Err(OpenError::RowsMissing { path, found: found.last_sequence, known });
+    }
+    if found.last_sequence > 0 && found.head == ChainHash::default() {
+        let what = format!("its last row {} does not close a group commit", found.last_sequence);
+        return Err(OpenError::Damaged { path, what });
+    }
+    // Recovery has read the page cache: what stands in the WAL may never have reached the disk.
+    // After this it has.
+    truncate_wal(&connection, &path)?;
+    let epoch = raise_epoch(&mut connection).map_err(store)?;
+    truncate_wal(&connection, &path)?;
+    sync_directory(directory)?;
+
+    let data_version = data_version(&connection).map_err(store)?;
+    let checkpointer = Checkpointer::start(&path, &settings)
+        .map_err(|error| OpenError::Store { path: path.clone(), what: error.to_string() })?;
+    Ok(SqliteJournal {
+        checkpointer,
+        connection,
+        lock,
+        directory: directory.to_owned(),
+        settings,
+        last_sequence: found.last_sequence,
+        head: found.head,
+        epoch,
+        data_version,
+        torn_tail: false,
+        failure: None,
+        seal_buffer: Vec::new(),
+        rows: RowReader::default(),
+    })
+}
+
+/// What the journal says of itself.
+pub(super) struct State {
+    pub(super) last_sequence: Sequence,
+    /// All zero when the journal is empty, or when its last row closes no group.
+    pub(super) head: ChainHash,
+    pub(super) epoch: u64,
+}
+
+pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
+    let last = connection
+        .prepare_cached("SELECT sequence, hash FROM journal ORDER BY sequence DESC LIMIT 1")?
+        .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<[u8; 32]>>(1)?)))
+        .optional()?;
+    let epoch: i64 = connection.prepare_cached("SELECT epoch FROM branch")?.query_row([], |row| row.get(0))?;
+    let (last_sequence, head) = last.unwrap_or((0, None));
+    Ok(State {
+        last_sequence: last_sequence.cast_unsigned(),
+        head: ChainHash(head.unwrap_or_default()),
+        epoch: epoch.cast_unsigned(),
+    })
+}
+
+/// A number that changes when another connection wrote to the file.
+pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
+    connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
+}
+
+/// Copies the whole WAL into the file, syncs both and makes the WAL empty. False when another
+/// program's lock or read transaction was in the way.
+pub(super) fn empty_wal(connection: &Connection) -> rusqlite::Result<bool> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    Ok(busy == 0)
+}
+
+fn truncate_wal(connection: &Connection, path: &Path) -> Result<(), OpenError> {
+    match empty_wal(connection) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(OpenError::Busy { path: path.to_owned() }),
+        Err(error) => Err(OpenError::from_sqlite(path, &error)),
+    }
+}
+
+/// Fences every earlier owner: from here on its epoch is an old one.
+fn raise_epoch(connection: &mut Connection) -> rusqlite::Result<u64> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    schema::fill_currencies(&transaction)?;
+    let epoch: i64 =
+        transaction.query_row("UPDATE branch SET epoch = epoch + 1 RETURNING epoch", [], |row| row.get(0))?;
+    transaction.commit()?;
+    Ok(epoch.cast_unsigned())
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    // The page size counts only in a new file, and only before it becomes a WAL file.
+    // Pages never spill into the WAL before their commit, so that each commit's pages stand there
+    // once and in rising order; the look at the WAL relies on it.
+    connection.execute_batch(
+        "PRAGMA page_size = 4096;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         PRAGMA wal_autocheckpoint = 0;
+         PRAGMA cache_size = -8192;
+         PRAGMA cache_spill = OFF;
+         PRAGMA temp_store = MEMORY;
+         PRAGMA secure_delete = ON;
+         PRAGMA trusted_schema = OFF;",
+    )?;
+    Ok(connection)
+}
+
+/// Refuses a WAL that lost acknowledged commits, and one whose journal is gone.
+fn look_at_wal(path: &Path) -> Result<(), OpenError> {
+    let mut wal_path = path.as_os_str().to_owned();
+    wal_path.push("-wal");
+    let wal_path = Path::new(&wal_path);
+    let found = wal::look(wal_path).map_err(|error| match error {
+        wal::WalError::Io(source) => OpenError::Io { path: wal_path.to_owned(), source },
+        wal::WalError::Damaged(damage) => OpenError::Damaged { path: wal_path.to_owned(), what: damage.to_string() },
+    })?;
+    let journal_bytes = match fs::metadata(path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+        Err(source) => return Err(OpenError::Io { path: path.to_owned(), source }),
+    };
+    if journal_bytes == 0 && found.commits > 0 {
+        let what = format!("it is empty or missing, but {} commits stand in its write-ahead log", found.commits);
+        return Err(OpenError::Damaged { path: path.to_owned(), what });
+    }
+    Ok(())
+}
+
+/// Makes the directory and its parents, durably.
+fn make_directory(directory: &Path) -> Result<(), OpenError> {
+    let failed = |path: &Path, source| OpenError::Io { path: path.to_owned(), source };
+    if directory.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = directory.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_directory(parent)?;
+        fs::create_dir(directory).or_else(exists_already).map_err(|source| failed(directory, source))?;
+        return sync_directory(parent);
+    }
+    fs::create_dir(directory).or_else(exists_already).map_err(|source| failed(directory, source))
+}
+
+/// Two branches of one bank make the parents at the same moment.
+fn exists_already(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+}
+
+/// Makes the names of new files in a directory durable.
+fn sync_directory(directory: &Path) -> Result<(), OpenError> {
+    let synced = File::open(directory).and_then(|directory| directory.sync_all());
+    synced.map_err(|source| OpenError::Io { path: directory.to_owned(), source })
+}

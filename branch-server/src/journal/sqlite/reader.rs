@@ -1,0 +1,203 @@
+//! Reading beside the writer.
+
+use super::columns::{RowReader, select_rows};
+use super::{JOURNAL_FILE, ReadError};
+use crate::journal::{GroupCommit, Row, Sequence};
+use bank_proto::{AccountSerial, CustomerId};
+use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _};
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a reader waits for a lock that another program holds for a moment.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Reads a journal on a connection of its own. It sees only what is durable.
+///
+/// Every call is one short read transaction, so that the write-ahead log can be emptied in between.
+#[derive(Debug)]
+pub struct JournalReader {
+    connection: Connection,
+    directory: PathBuf,
+    rows: RowReader,
+}
+
+impl JournalReader {
+    /// Opens the journal in a branch's directory for reading, whoever owns the branch.
+    ///
+    /// # Errors
+    /// There is no journal, or it cannot be opened.
+    pub fn open(directory: &Path) -> Result<JournalReader, ReadError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(directory.join(JOURNAL_FILE), flags).map_err(failed)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+        connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;").map_err(failed)?;
+        Ok(JournalReader { connection, directory: directory.to_owned(), rows: RowReader::default() })
+    }
+
+    /// Another reader of the same journal, for another thread.
+    ///
+    /// # Errors
+    /// As [`JournalReader::open`].
+    pub fn try_clone(&self) -> Result<JournalReader, ReadError> {
+        JournalReader::open(&self.directory)
+    }
+
+    /// The last row that is durable; 0 in an empty journal.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn last_sequence(&self) -> Result<Sequence, ReadError> {
+        last_sequence(&self.connection).map_err(failed)
+    }
+
+    /// Up to `limit` rows from `first` on, in order.
+    ///
+    /// # Errors
+    /// The store failed, or a row is damaged.
+    pub fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
+        read(&self.connection, &mut self.rows, first, limit)
+    }
+
+    /// One row, if the journal is that long.
+    ///
+    /// # Errors
+    /// The store failed, or the row is damaged.
+    pub fn row(&mut self, sequence: Sequence) -> Result<Option<Row>, ReadError> {
+        let mut statement = row_statement(&self.connection)?;
+        one_row(&mut statement, &mut self.rows, sequence)
+    }
+
+    /// All rows of the transaction whose first row is `first`; empty when there is no such row.
+    ///
+    /// # Errors
+    /// The store failed, or a row is damaged.
+    pub fn transaction(&mut self, first: Sequence) -> Result<Vec<Row>, ReadError> {
+        let mut found: Vec<Row> = Vec::new();
+        self.for_each(first, |row, _| match found.first() {
+            Some(begun) if begun.transaction != row.transaction => ControlFlow::Break(()),
+            _ => {
+                found.push(row);
+                ControlFlow::Continue(())
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// An account's rows, newest first, from `newest` on: up to `limit`, along the chain that each
+    /// row has to the one before it. Where the walk may go on is in the last row's
+    /// `debit_previous` or `credit_previous`.
+    ///
+    /// # Errors
+    /// The store failed, a row is damaged, or the chain leads to a row of other accounts.
+    pub fn history(&mut self, account: AccountSerial, newest: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
+        // One read transaction for the walk, so that its pages are looked up once.
+        let transaction = self.connection.unchecked_transaction().map_err(failed)?;
+        let mut statement = row_statement(&transaction)?;
+        let mut found = Vec::new();
+        let mut next = newest;
+        while next != 0 && found.len() < limit {
+            let broken = |what: String| ReadError::Damaged { sequence: next, what };
+            let row = one_row(&mut statement, &mut self.rows, next)?
+                .ok_or_else(|| broken(format!("account {} has history there, but there is no row", account.0)))?;
+            next = match (row.debit_account, row.credit_account) {
+                (Some(debit), _) if debit == account => row.debit_previous,
+                (_, Some(credit)) if credit == account => row.credit_previous,
+                _ => {
+                    return Err(broken(format!("it stands in the history of account {}, but is of others", account.0)));
+                }
+            };
+            found.push(row);
+        }
+        Ok(found)
+    }
+
+    /// Every row from `first` on with what closes its group commit, until `visit` breaks or the
+    /// journal ends. The whole walk is one read transaction: keep it short.
+    ///
+    /// # Errors
+    /// The store failed, or a row is damaged.
+    pub fn for_each(
+        &mut self,
+        first: Sequence,
+        visit: impl FnMut(Row, Option<GroupCommit>) -> ControlFlow<()>,
+    ) -> Result<(), ReadError> {
+        for_each(&self.connection, &mut self.rows, first, visit)
+    }
+
+    /// The personal name of a customer, if one was given and not erased.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn personal_name(&self, customer: CustomerId) -> Result<Option<String>, ReadError> {
+        personal_name(&self.connection, customer)
+    }
+}
+
+/// What a failed statement means to who reads.
+pub(super) fn failed(error: rusqlite::Error) -> ReadError {
+    ReadError::Store(error.to_string())
+}
+
+/// The last row's number; 0 in an empty journal.
+pub(super) fn last_sequence(connection: &Connection) -> rusqlite::Result<Sequence> {
+    let last: Option<i64> =
+        connection.prepare_cached("SELECT max(sequence) FROM journal")?.query_row([], |row| row.get(0))?;
+    Ok(last.unwrap_or(0).cast_unsigned())
+}
+
+pub(super) fn read(
+    connection: &Connection,
+    rows: &mut RowReader,
+    first: Sequence,
+    limit: usize,
+) -> Result<Vec<Row>, ReadError> {
+    let mut found = Vec::new();
+    if limit > 0 {
+        for_each(connection, rows, first, |row, _| {
+            found.push(row);
+            if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+    }
+    Ok(found)
+}
+
+pub(super) fn for_each(
+    connection: &Connection,
+    rows: &mut RowReader,
+    first: Sequence,
+    mut visit: impl FnMut(Row, Option<GroupCommit>) -> ControlFlow<()>,
+) -> Result<(), ReadError> {
+    let sql = select_rows!("WHERE sequence >= ?1 ORDER BY sequence");
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    let mut cursor = statement.query([first.cast_signed()]).map_err(failed)?;
+    while let Some(columns) = cursor.next().map_err(failed)? {
+        let (row, group) = rows.take(columns)?;
+        if visit(row, group).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn personal_name(connection: &Connection, customer: CustomerId) -> Result<Option<String>, ReadError> {
+    let sql = "SELECT name FROM personal_name WHERE customer_id = ?1";
+    let mut statement = connection.prepare_cached(sql).map_err(failed)?;
+    statement.query_row([customer.get().cast_signed()], |row| row.get(0)).optional().map_err(failed)
+}
+
+fn row_statement(connection: &Connection) -> Result<CachedStatement<'_>, ReadError> {
+    connection.prepare_cached(select_rows!("WHERE sequence = ?1")).map_err(failed)
+}
+
+fn one_row(
+    statement: &mut CachedStatement<'_>,
+    rows: &mut RowReader,
+    sequence: Sequence,
+) -> Result<Option<Row>, ReadError> {
+    let mut cursor = statement.query([sequence.cast_signed()]).map_err(failed)?;
+    match cursor.next().map_err(failed)? {
+        Some(columns) => rows.take(columns).map(|(row, _)| Some(row)),
+        None => Ok(None),
+    }
+}

@@ -1,0 +1,225 @@
+//! The look at SQLite's write-ahead log before SQLite opens it.
+//!
+//! SQLite takes a WAL up to its first bad frame and drops the rest without a word. That is right
+//! for a commit that a power loss tore, and wrong for one bit that flipped in the middle: every
+//! later commit is lost, and the file looks fine. So the frames are judged here first, by plain
+//! file calls, while this process has no SQLite connection to the file.
+//!
+//! A commit's frames are written in rising order of their pages, the last one saying that it
+//! ends the commit; then they are synced, and only after that is the next commit written. So:
+//!
+//! - whatever stands before the end of a commit that anything follows has been durable, and must
+//!   be whole;
+//! - only the frames of the last commit may be missing or torn, in any order.
+//!
+//! A bad frame is damage when something of a later commit follows it: a frame after one that ends
+//! a commit, or a page number that does not rise. It is damage as well when all of it is right but
+//! one word of four bytes, which no torn write leaves behind. Otherwise it is a torn last commit.
+//! What an older use of the file left behind carries older salts, and says nothing.
+//!
+//! The format: <https://www.sqlite.org/fileformat2.html#walformat>.
+
+mod frame;
+
+use frame::{FRAME_HEADER_BYTES, FrameHeader, HEADER_BYTES, WalHeader};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+/// What stands in a WAL that may be opened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct WalFound {
+    /// Whole commits.
+    pub commits: u64,
+    /// The frames of those commits.
+    pub frames: u64,
+    /// The first frame of what a torn last commit left behind, if one did: it was never acknowledged.
+    pub torn_frame: Option<u64>,
+}
+
+/// Why a WAL must not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum WalError {
+    /// It cannot be read.
+    #[error("the write-ahead log cannot be read: {0}")]
+    Io(#[from] io::Error),
+    /// Commits that were acknowledged are damaged.
+    #[error(transparent)]
+    Damaged(#[from] WalDamage),
+}
+
+/// Where a WAL is damaged, and how that is known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WalDamage {
+    /// Without its header nothing in the file can be read.
+    #[error("the header (byte 0) is damaged, and {bytes} bytes follow it")]
+    Header {
+        /// How much follows, as far as it was looked at.
+        bytes: u64,
+    },
+    /// One word is wrong in a frame that is whole otherwise.
+    #[error("frame {frame} (byte {offset}) is whole but for {what}")]
+    OneWord {
+        /// The damaged frame; the first is 1.
+        frame: u64,
+        /// Where it begins in the file.
+        offset: u64,
+        /// What is wrong in it.
+        what: &'static str,
+    },
+    /// A frame of an acknowledged commit is bad.
+    #[error("frame {frame} (byte {offset}) is damaged: frame {later} (byte {later_offset}) is of a later commit")]
+    BeforeLaterCommit {
+        /// The first bad frame; the first is 1.
+        frame: u64,
+        /// Where it begins in the file.
+        offset: u64,
+        /// A frame written when the bad one was durable already.
+        later: u64,
+        /// Where that one begins.
+        later_offset: u64,
+    },
+}
+
+/// Judges the WAL at `path`; a file that is not there is an empty one.
+///
+/// # Errors
+/// [`WalError::Damaged`]: opening the file with SQLite would lose acknowledged commits.
+pub fn look(path: &Path) -> Result<WalFound, WalError> {
+    match File::open(path) {
+        Ok(file) => judge(BufReader::with_capacity(1 << 17, file)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(WalFound::default()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Judges a WAL, frame by frame.
+///
+/// # Errors
+/// As [`look`].
+pub fn judge(mut wal: impl Read) -> Result<WalFound, WalError> {
+    let mut bytes = [0; HEADER_BYTES];
+    let length = read_up_to(&mut wal, &mut bytes)?;
+    let Some(header) = WalHeader::parse(&bytes[..length]) else {
+        // The header is synced before the first frame is written, so a torn one stands alone.
+        return match read_up_to(&mut wal, &mut bytes)? {
+            0 => Ok(WalFound::default()),
+            follow => Err(WalDamage::Header { bytes: follow as u64 }.into()),
+        };
+    };
+    let mut judge = Judge::new(header);
+    let mut frame = vec![0; header.frame_bytes()];
+    loop {
+        match read_up_to(&mut wal, &mut frame)? {
+            length if length == frame.len() => judge.frame(&frame)?,
+            length if length >= FRAME_HEADER_BYTES => {
+                // A frame without its end: its header still tells which commit it was of.
+                judge.bad_frame(&FrameHeader::parse(&frame), false)?;
+                break;
+            }
+            _ => break,
+        }
+    }
+    Ok(judge.found)
+}
+
+/// What has been seen so far.
+struct Judge {
+    header: WalHeader,
+    /// As it stands in the frame before, right or wrong: each frame can be checked against it alone.
+    checksum: (u32, u32),
+    /// Frames seen before the one looked at.
+    seen: u64,
+    /// Where the frame looked at begins.
+    offset: u64,
+    /// The first bad frame and where it begins.
+    bad: Option<(u64, u64)>,
+    /// The last page of the commit that no frame has ended yet.
+    last_page: u32,
+    /// From the first bad frame on, a frame has ended a commit.
+    ended: bool,
+    found: WalFound,
+}
+
+impl Judge {
+    fn new(header: WalHeader) -> Judge {
+        let (checksum, offset) = (header.checksum, HEADER_BYTES as u64);
+        Judge { header, checksum, seen: 0, offset, bad: None, last_page: 0, ended: false, found: WalFound::default() }
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> Result<(), WalDamage> {
+        let frame = FrameHeader::parse(bytes);
+        let (expected, links) = self.header.frame_checksum(self.checksum, bytes, &frame);
+        match self.bad {
+            None if links && frame.salts == self.header.salts => self.good_frame(&frame),
+            None => {
+                self.check_one_word(bytes.len(), &frame, expected)?;
+                self.bad_frame(&frame, links)?;
+            }
+            Some(_) => self.bad_frame(&frame, links)?,
+        }
+        self.checksum = frame.checksum;
+        self.seen += 1;
+        self.offset += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// A frame that SQLite will take, if its commit ends.
+    fn good_frame(&mut self, frame: &FrameHeader) {
+        self.last_page = frame.page;
+        if frame.ends_commit() {
+            self.last_page = 0;
+            self.found.commits += 1;
+            self.found.frames = self.seen + 1;
+        }
+    }
+
+    /// A write that power cut short leaves whole sectors of something else, not one wrong word.
+    fn check_one_word(&self, bytes: usize, frame: &FrameHeader, expected: (u32, u32)) -> Result<(), WalDamage> {
+        let damage = |what| Err(WalDamage::OneWord { frame: self.seen + 1, offset: self.offset, what });
+        let current = frame.salts == self.header.salts;
+        match frame.checksum {
+            checksum if checksum == expected && !current => damage("its salts"),
+            (first, second) if current && (first == expected.0) != (second == expected.1) => damage("its checksum"),
+            checksum if current && frame::one_word_explains(bytes, expected, checksum) => damage("one word"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first bad frame, or whatever comes after it: does it show that a commit was complete
+    /// and durable of which the bad frame is a part?
+    fn bad_frame(&mut self, frame: &FrameHeader, links: bool) -> Result<(), WalDamage> {
+        let (bad, bad_offset) = *self.bad.get_or_insert((self.seen + 1, self.offset));
+        self.found.torn_frame = Some(bad);
+        // Where a sector ends between page number and salts, a torn write can pair an old page
+        // number with new salts; such a header is believed only when its checksum is right.
+        let whole = links || self.offset % 512 != 504;
+        if frame.salts != self.header.salts || !whole {
+            return Ok(());
+        }
+        if self.ended || frame.page <= self.last_page {
+            let (later, later_offset) = (self.seen + 1, self.offset);
+            return Err(WalDamage::BeforeLaterCommit { frame: bad, offset: bad_offset, later, later_offset });
+        }
+        self.last_page = frame.page;
+        self.ended = frame.ends_commit();
+        Ok(())
+    }
+}
+
+/// Fills the buffer as far as there are bytes.
+fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match source.read(&mut buffer[length..]) {
+            Ok(0) => break,
+            Ok(count) => length += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests;

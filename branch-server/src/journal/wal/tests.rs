@@ -1,0 +1,162 @@
+use super::*;
+use rusqlite::Connection;
+
+/// The WAL of a small journal-like table and its commits' last frames, counted from 1.
+struct Sample {
+    bytes: Vec<u8>,
+    commits: Vec<u64>,
+}
+
+const PAGE: usize = 512;
+const FRAME: usize = PAGE + FRAME_HEADER_BYTES;
+
+/// Commits of so many rows each, in a file that never checkpoints by itself.
+fn sample(groups: &[usize]) -> Sample {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("sample.db");
+    let connection = Connection::open(&path).expect("a file");
+    connection
+        .execute_batch(
+            "PRAGMA page_size = 512; PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
+             PRAGMA synchronous = FULL; PRAGMA cache_spill = OFF;
+             CREATE TABLE journal (sequence INTEGER PRIMARY KEY, text TEXT);
+             PRAGMA wal_checkpoint(TRUNCATE);",
+        )
+        .expect("a table");
+    let wal = directory.path().join("sample.db-wal");
+    let mut commits = Vec::new();
+    for rows in groups {
+        connection.execute_batch("BEGIN").expect("a transaction");
+        for row in 0..*rows {
+            let text = format!("row {row:090}");
+            connection.execute("INSERT INTO journal (text) VALUES (?1)", [text]).expect("a row");
+        }
+        connection.execute_batch("COMMIT").expect("a commit");
+        let length = std::fs::metadata(&wal).expect("a WAL").len();
+        commits.push((length - HEADER_BYTES as u64) / FRAME as u64);
+    }
+    Sample { bytes: std::fs::read(&wal).expect("a WAL"), commits }
+}
+
+fn judged(bytes: &[u8]) -> Result<WalFound, WalDamage> {
+    judge(bytes).map_err(|error| match error {
+        WalError::Damaged(damage) => damage,
+        WalError::Io(error) => panic!("{error}"),
+    })
+}
+
+#[test]
+fn a_whole_wal_is_taken_whole() {
+    let sample = sample(&[1, 1, 9, 1, 14]);
+    let frames = *sample.commits.last().expect("commits");
+    assert_eq!(judged(&sample.bytes), Ok(WalFound { commits: 5, frames, torn_frame: None }));
+    assert_eq!(judged(&[]), Ok(WalFound::default()));
+    assert_eq!(judged(&sample.bytes[..HEADER_BYTES]), Ok(WalFound::default()));
+}
+
+#[test]
+fn every_flipped_bit_is_refused_wherever_it_is() {
+    let sample = sample(&[1, 1, 5, 1, 1, 9]);
+    for byte in 0..sample.bytes.len() {
+        let mut flipped = sample.bytes.clone();
+        flipped[byte] ^= 1 << (byte % 8);
+        assert!(judged(&flipped).is_err(), "byte {byte}");
+    }
+}
+
+#[test]
+fn every_bit_of_every_header_is_guarded() {
+    let sample = sample(&[1, 5, 1, 1]);
+    let frames = (sample.bytes.len() - HEADER_BYTES) / FRAME;
+    let headers =
+        (0..frames).flat_map(|frame| (0..FRAME_HEADER_BYTES).map(move |byte| HEADER_BYTES + frame * FRAME + byte));
+    for byte in (0..HEADER_BYTES).chain(headers) {
+        for bit in 0..8 {
+            let mut flipped = sample.bytes.clone();
+            flipped[byte] ^= 1 << bit;
+            assert!(judged(&flipped).is_err(), "byte {byte} bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_sector_before_the_last_commit_is_refused() {
+    let sample = sample(&[1, 1, 5, 1, 1, 9, 1, 1]);
+    let last_commit = HEADER_BYTES + usize::try_from(sample.commits[6]).expect("small") * FRAME;
+    for (start, filling) in (0..last_commit).step_by(512).flat_map(|start| [(start, 0), (start, 0xFF), (start, 0x5A)]) {
+        let mut damaged = sample.bytes.clone();
+        let end = (start + 512).min(last_commit);
+        damaged[start..end].fill(filling);
+        assert!(judged(&damaged).is_err(), "bytes {start} to {end} as {filling:#x}");
+    }
+}
+
+#[test]
+fn a_wal_cut_anywhere_keeps_every_commit_before_the_cut() {
+    let sample = sample(&[1, 1, 5, 1, 9]);
+    for length in 0..=sample.bytes.len() {
+        let found = judged(&sample.bytes[..length]).unwrap_or_else(|damage| panic!("{length} bytes: {damage}"));
+        let whole = length.saturating_sub(HEADER_BYTES) / FRAME;
+        let commits = sample.commits.iter().filter(|commit| **commit <= whole as u64).count();
+        assert_eq!(found.commits, commits as u64, "{length} bytes");
+    }
+}
+
+#[test]
+fn a_last_commit_of_which_any_sectors_are_missing_is_torn() {
+    // A tear leaves each sector as it was before: zeros in a new part of the file, or frames of
+    // an older use of it.
+    let sample = sample(&[1, 5, 1, 24]);
+    let older = {
+        let mut older = self::sample(&[1, 5, 1, 24]).bytes;
+        older.rotate_left(FRAME * 2);
+        older
+    };
+    let begin = HEADER_BYTES + usize::try_from(sample.commits[2]).expect("small") * FRAME;
+    let sectors = (begin / 512..sample.bytes.len().div_ceil(512)).collect::<Vec<_>>();
+    assert!(sectors.len() > 8, "a commit of some size");
+    bolero::check!().with_type::<(u64, bool)>().for_each(|(missing, zeros)| {
+        let mut torn = sample.bytes.clone();
+        for (index, sector) in sectors.iter().enumerate() {
+            if missing >> (index % 64) & 1 == 1 {
+                let range = (sector * 512).max(begin)..((sector + 1) * 512).min(torn.len());
+                if *zeros {
+                    torn[range].fill(0);
+                } else {
+                    torn[range.clone()].copy_from_slice(&older[range]);
+                }
+            }
+        }
+        let found = judged(&torn).unwrap_or_else(|damage| panic!("{missing:#x}: {damage}"));
+        assert!(found.commits >= 3, "the commits before are whole");
+        assert_eq!(found.commits == 4, torn == sample.bytes, "{missing:#x}");
+    });
+}
+
+#[test]
+fn what_an_older_use_of_the_file_left_behind_is_no_damage() {
+    let older = sample(&[1, 1, 1, 9, 1, 1, 1]);
+    let newer = sample(&[1, 1, 5]);
+    let mut bytes = older.bytes.clone();
+    bytes[..newer.bytes.len()].copy_from_slice(&newer.bytes);
+    assert!(bytes.len() > newer.bytes.len());
+    let found = judged(&bytes).expect("a WAL that was used again");
+    assert_eq!(found.commits, 3);
+}
+
+#[test]
+fn any_bytes_are_judged_without_panic() {
+    let sample = sample(&[1, 5, 1, 3]);
+    bolero::check!().with_type::<(Vec<u8>, u16, bool)>().for_each(|(bytes, place, patch)| {
+        let _ = judge(bytes.as_slice());
+        // And bytes inside of a WAL, so that more than the header is reached.
+        let mut damaged = sample.bytes.clone();
+        let start = usize::from(*place) % damaged.len();
+        let end = (start + bytes.len()).min(damaged.len());
+        damaged[start..end].copy_from_slice(&bytes[..end - start]);
+        if !patch {
+            damaged.truncate(end);
+        }
+        let _ = judge(damaged.as_slice());
+    });
+}

@@ -1,0 +1,169 @@
+//! Entries -> balances, and the way back when a group of them could not be stored.
+
+use super::{Account, AccountState, Entry, Held, Ledger};
+use bank_proto::{AccountSerial, CustomerId, Timestamp};
+
+/// What an entry did to its accounts: what its journal row says beside the entry itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Posted {
+    /// The balance of the debited account, or of the one account that the entry is about.
+    pub debit_balance: i64,
+    /// The balance of the credited account; 0 when nothing moved.
+    pub credit_balance: i64,
+    /// The row before this one in the history of the debited (or only) account.
+    pub debit_previous: u64,
+    /// The row before this one in the history of the credited account.
+    pub credit_previous: u64,
+}
+
+/// One step back.
+#[derive(Debug, Clone)]
+pub(super) enum Undo {
+    Uninitialize,
+    ForgetCustomer(CustomerId),
+    RestoreAccount(AccountSerial, Account),
+    RemoveAccount,
+    RemoveHolder(AccountSerial, CustomerId),
+}
+
+impl Ledger {
+    /// Carries out one entry as row `sequence` of the journal.
+    ///
+    /// # Panics
+    /// The entry does not follow from these books: they were decided on other ones. That is a
+    /// broken invariant; going on would lose money.
+    pub fn apply(&mut self, sequence: u64, booked_at: Timestamp, entry: &Entry) -> Posted {
+        match *entry {
+            Entry::BranchInitialized => {
+                assert!(!self.initialized, "row {sequence}: the branch is initialized twice");
+                self.initialized = true;
+                self.undo.push(Undo::Uninitialize);
+                Posted::default()
+            }
+            Entry::CustomerRegistered(customer) => {
+                let before = self.customers.insert(customer, Held::None);
+                assert!(before.is_none(), "row {sequence}: customer {customer} is registered twice");
+                self.undo.push(Undo::ForgetCustomer(customer));
+                Posted::default()
+            }
+            Entry::AccountOpened { account, kind, currency, customer, overdraft_limit } => {
+                assert_eq!(account.0 as usize, self.accounts.len() + 1, "row {sequence}: serials have a gap");
+                assert!(overdraft_limit >= 0, "row {sequence}: the overdraft limit is negative");
+                self.accounts.push(Account {
+                    kind,
+                    state: AccountState::Open,
+                    currency,
+                    customer,
+                    balance: 0,
+                    overdraft_limit,
+                    head: sequence,
+                    opened_at: booked_at,
+                });
+                match customer {
+                    Some(customer) => self.hold(sequence, customer, account),
+                    None => {
+                        let before = self.house.insert((kind, currency), account);
+                        assert!(before.is_none(), "row {sequence}: the bank's own account is opened twice");
+                    }
+                }
+                self.undo.push(Undo::RemoveAccount);
+                Posted::default()
+            }
+            Entry::HolderAdded { account, customer } => {
+                self.hold(sequence, customer, account);
+                self.joint_holders.entry(account).or_default().push(customer);
+                self.undo.push(Undo::RemoveHolder(account, customer));
+                self.touch(sequence, account, |_| {})
+            }
+            Entry::StateChanged { account, state } => self.touch(sequence, account, |account| account.state = state),
+            Entry::Moved { movement: _, debit, credit, amount } => {
+                assert!(amount > 0 && debit != credit, "row {sequence}: nothing moves");
+                let gives = self.touch(sequence, debit, |account| account.balance = sum(account.balance, -amount));
+                let receives = self.touch(sequence, credit, |account| account.balance = sum(account.balance, amount));
+                let (given, received) = (self.expect_account(debit), self.expect_account(credit));
+                assert_eq!(given.currency, received.currency, "row {sequence}: two currencies");
+                assert!(given.floor().is_none_or(|floor| given.balance >= floor), "row {sequence}: below the floor");
+                Posted {
+                    debit_balance: gives.debit_balance,
+                    credit_balance: receives.debit_balance,
+                    debit_previous: gives.debit_previous,
+                    credit_previous: receives.debit_previous,
+                }
+            }
+        }
+    }
+
+    /// The entries since the last call are durable: there is no way back behind here.
+    pub fn commit(&mut self) {
+        self.undo.clear();
+    }
+
+    /// Takes back every entry since the last [`Ledger::commit`]: they could not be stored.
+    pub fn roll_back(&mut self) {
+        while let Some(step) = self.undo.pop() {
+            match step {
+                Undo::Uninitialize => self.initialized = false,
+                Undo::ForgetCustomer(customer) => {
+                    self.customers.remove(&customer);
+                }
+                Undo::RestoreAccount(serial, before) => {
+                    if let Some(account) = self.accounts.get_mut(serial.0 as usize - 1) {
+                        *account = before;
+                    }
+                }
+                Undo::RemoveAccount => {
+                    if let Some(account) = self.accounts.pop() {
+                        match account.customer {
+                            Some(customer) => self.release(customer),
+                            None => {
+                                self.house.remove(&(account.kind, account.currency));
+                            }
+                        }
+                    }
+                }
+                Undo::RemoveHolder(serial, customer) => {
+                    self.release(customer);
+                    if let Some(holders) = self.joint_holders.get_mut(&serial) {
+                        holders.pop();
+                        if holders.is_empty() {
+                            self.joint_holders.remove(&serial);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn hold(&mut self, sequence: u64, customer: CustomerId, account: AccountSerial) {
+        match self.customers.get_mut(&customer) {
+            Some(held) => held.push(account),
+            None => panic!("row {sequence}: customer {customer} is not registered"),
+        }
+    }
+
+    fn release(&mut self, customer: CustomerId) {
+        if let Some(held) = self.customers.get_mut(&customer) {
+            held.pop();
+        }
+    }
+
+    /// Changes one account and makes `sequence` the head of its history.
+    fn touch(&mut self, sequence: u64, serial: AccountSerial, change: impl FnOnce(&mut Account)) -> Posted {
+        let before = *self.expect_account(serial);
+        assert!(before.head < sequence, "row {sequence}: history runs backwards");
+        let mut after = before;
+        change(&mut after);
+        after.head = sequence;
+        self.accounts[serial.0 as usize - 1] = after;
+        self.undo.push(Undo::RestoreAccount(serial, before));
+        Posted { debit_balance: after.balance, debit_previous: before.head, ..Posted::default() }
+    }
+}
+
+/// Adds what [`Ledger::decide`] has found to fit.
+fn sum(balance: i64, amount: i64) -> i64 {
+    match balance.checked_add(amount) {
+        Some(sum) => sum,
+        None => panic!("a balance of {balance} cannot take {amount}"),
+    }
+}

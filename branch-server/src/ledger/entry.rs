@@ -1,0 +1,67 @@
+//! What happens: one entry per journal row.
+
+use super::{AccountKind, AccountState};
+use bank_proto::{AccountSerial, Currency, CustomerId};
+
+/// The consequences of one accepted command, in order. Never empty, except for a command that
+/// finds its wish already true.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Entries(pub Vec<Entry>);
+
+/// One consequence. A fold over these in the order of the journal is the whole state of the books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// The books are open.
+    BranchInitialized,
+    /// A customer is known.
+    CustomerRegistered(CustomerId),
+    /// An account exists, at zero.
+    AccountOpened {
+        /// Its serial: always the next one.
+        account: AccountSerial,
+        /// What for.
+        kind: AccountKind,
+        /// In which currency.
+        currency: Currency,
+        /// The first holder; None for the bank's own.
+        customer: Option<CustomerId>,
+        /// In minor units, not negative.
+        overdraft_limit: i64,
+    },
+    /// An account has one more holder.
+    HolderAdded {
+        /// Which account.
+        account: AccountSerial,
+        /// Who.
+        customer: CustomerId,
+    },
+    /// An account was frozen, unfrozen or closed.
+    StateChanged {
+        /// Which account.
+        account: AccountSerial,
+        /// Its state from now on.
+        state: AccountState,
+    },
+    /// Money moved from one account to another.
+    Moved {
+        /// Why.
+        movement: Movement,
+        /// The account that gives.
+        debit: AccountSerial,
+        /// The account that receives.
+        credit: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+    },
+}
+
+/// Why money moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Movement {
+    /// Capital became an opening balance.
+    OpeningBalance,
+    /// Cash came in.
+    Deposit,
+    /// Cash went out.
+    Withdrawal,
+}

@@ -1,0 +1,44 @@
+//! Books from a snapshot, account by account.
+
+use super::{Account, Held, Ledger};
+use bank_proto::{AccountSerial, CustomerId};
+
+impl Ledger {
+    /// Books without accounts, to be filled in the order of their serials.
+    #[must_use]
+    pub fn restore(initialized: bool) -> Ledger {
+        Ledger { initialized, ..Ledger::default() }
+    }
+
+    /// Puts the next account back, with its holders after the first.
+    pub fn restore_account(&mut self, serial: AccountSerial, account: Account, joint_holders: Vec<CustomerId>) {
+        self.accounts.push(account);
+        match account.customer {
+            Some(customer) => self.customers.entry(customer).or_insert(Held::None).push(serial),
+            None => {
+                self.house.insert((account.kind, account.currency), serial);
+            }
+        }
+        for holder in &joint_holders {
+            self.customers.entry(*holder).or_insert(Held::None).push(serial);
+        }
+        if !joint_holders.is_empty() {
+            self.joint_holders.insert(serial, joint_holders);
+        }
+    }
+
+    /// Puts a customer back who holds no account.
+    pub fn restore_customer(&mut self, customer: CustomerId) {
+        self.customers.entry(customer).or_insert(Held::None);
+    }
+
+    /// Whether two books are the same, whatever way led there.
+    #[must_use]
+    pub fn same_as(&self, other: &Ledger) -> bool {
+        self.initialized == other.initialized
+            && self.accounts == other.accounts
+            && self.customers == other.customers
+            && self.joint_holders == other.joint_holders
+            && self.house == other.house
+    }
+}

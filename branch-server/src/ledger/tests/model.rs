@@ -1,0 +1,178 @@
+//! The ledger against a model of it that is too simple to be wrong: balances in a map.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Deposit { customer: i64, minor: i64 },
+    Withdraw { customer: i64, minor: i64 },
+    Open { customer: i64, limit: i64 },
+    Freeze { account: u32 },
+    Unfreeze { account: u32 },
+    Close { account: u32 },
+    RollBack,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let amount = prop_oneof![1_i64..50, Just(i64::MAX), Just(i64::MAX - 20)];
+    prop_oneof![
+        6 => (1_i64..4, amount.clone()).prop_map(|(customer, minor)| Step::Deposit { customer, minor }),
+        6 => (1_i64..4, amount).prop_map(|(customer, minor)| Step::Withdraw { customer, minor }),
+        1 => (1_i64..4, 0_i64..30).prop_map(|(customer, limit)| Step::Open { customer, limit }),
+        1 => (1_u32..8).prop_map(|account| Step::Freeze { account }),
+        1 => (1_u32..8).prop_map(|account| Step::Unfreeze { account }),
+        1 => (1_u32..8).prop_map(|account| Step::Close { account }),
+        1 => Just(Step::RollBack),
+    ]
+}
+
+#[derive(Debug, Clone, Default)]
+struct Model {
+    /// By serial: owner (0 for the vault), balance, overdraft limit, state.
+    accounts: BTreeMap<u32, (i64, i128, i128, AccountState)>,
+}
+
+impl Model {
+    fn chosen(&self, customer: i64) -> Option<u32> {
+        let theirs = self.accounts.iter().filter(|(_, account)| account.0 == customer);
+        theirs.map(|(serial, account)| (account.3, *serial)).min().map(|(_, serial)| serial)
+    }
+
+    fn next(&self) -> u32 {
+        self.accounts.len() as u32 + 1
+    }
+
+    fn vault(&mut self) -> u32 {
+        if let Some((serial, _)) = self.accounts.iter().find(|(_, account)| account.0 == 0) {
+            return *serial;
+        }
+        let next = self.next();
+        self.accounts.insert(next, (0, 0, i128::MAX / 2, AccountState::Open));
+        next
+    }
+
+    /// Whether the step is accepted; changes the model only then.
+    fn run(&mut self, step: &Step) -> bool {
+        let mut after = self.clone();
+        let accepted = after.try_run(step);
+        if accepted {
+            *self = after;
+        }
+        accepted
+    }
+
+    fn try_run(&mut self, step: &Step) -> bool {
+        match *step {
+            Step::Deposit { customer, minor } => {
+                let account = self.chosen(customer).unwrap_or_else(|| {
+                    let next = self.next();
+                    self.accounts.insert(next, (customer, 0, 0, AccountState::Open));
+                    next
+                });
+                self.transfer(account, i128::from(minor))
+            }
+            Step::Withdraw { customer, minor } => {
+                self.chosen(customer).is_some_and(|account| self.transfer(account, -i128::from(minor)))
+            }
+            Step::Open { customer, limit } => {
+                self.accounts.insert(self.next(), (customer, 0, i128::from(limit), AccountState::Open));
+                true
+            }
+            Step::Freeze { account } => self.change(account, AccountState::Open, AccountState::Frozen),
+            Step::Unfreeze { account } => self.change(account, AccountState::Frozen, AccountState::Open),
+            Step::Close { account } => {
+                self.accounts.get(&account).is_some_and(|found| found.1 == 0)
+                    && self.change(account, AccountState::Open, AccountState::Closed)
+            }
+            Step::RollBack => false,
+        }
+    }
+
+    fn transfer(&mut self, account: u32, minor: i128) -> bool {
+        let vault = self.vault();
+        let fits = |balance: i128| i64::try_from(balance).is_ok();
+        let (_, balance, limit, state) = self.accounts[&account];
+        let vaults = self.accounts[&vault].1;
+        if state != AccountState::Open || balance + minor < -limit.min(i128::from(i64::MAX)) && minor < 0 {
+            return false;
+        }
+        if !fits(balance + minor) || !fits(vaults - minor) {
+            return false;
+        }
+        self.accounts.get_mut(&account).expect("there").1 += minor;
+        self.accounts.get_mut(&vault).expect("there").1 -= minor;
+        true
+    }
+
+    fn change(&mut self, account: u32, from: AccountState, to: AccountState) -> bool {
+        match self.accounts.get_mut(&account) {
+            Some(found) if found.0 != 0 && found.3 == from => {
+                found.3 = to;
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+fn order(step: &Step) -> Option<Command> {
+    let usd = |minor| AskedAmount::Money(Money::from_minor(minor, Currency::USD));
+    let customer = |number| CustomerId::new(number).expect("a customer");
+    Some(match *step {
+        Step::Deposit { customer: who, minor } => {
+            Command::Deposit { target: Target::Customer(customer(who)), amount: usd(minor) }
+        }
+        Step::Withdraw { customer: who, minor } => {
+            Command::Withdraw { target: Target::Customer(customer(who)), amount: usd(minor) }
+        }
+        Step::Open { customer: who, limit } => Command::OpenAccount {
+            customer: customer(who),
+            product: Product::Checking,
+            currency: Currency::USD,
+            joint_holders: Vec::new(),
+            overdraft_limit: limit,
+        },
+        Step::Freeze { account } => Command::Freeze(AccountSerial(account)),
+        Step::Unfreeze { account } => Command::Unfreeze(AccountSerial(account)),
+        Step::Close { account } => Command::Close(AccountSerial(account)),
+        Step::RollBack => return None,
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_books_say_what_the_model_says(steps in proptest::collection::vec(step(), 1..60)) {
+        let (mut ledger, mut model, mut sequence) = (Ledger::default(), Model::default(), 0);
+        let mut durable = (ledger.clone(), model.clone());
+        for step in &steps {
+            match order(step) {
+                None => {
+                    ledger.roll_back();
+                    prop_assert!(ledger.same_as(&durable.0), "after {step:?}");
+                    model = durable.1.clone();
+                }
+                Some(order) => {
+                    let decided = ledger.decide(&order);
+                    prop_assert_eq!(decided.is_ok(), model.run(step), "{:?} -> {:?}", step, decided);
+                    for entry in decided.iter().flat_map(|entries| &entries.0) {
+                        sequence += 1;
+                        ledger.apply(sequence, Timestamp(0), entry);
+                    }
+                    // Every third order closes a group commit, so that roll-backs have something to undo.
+                    if sequence % 3 == 0 {
+                        ledger.commit();
+                        durable = (ledger.clone(), model.clone());
+                    }
+                }
+            }
+            prop_assert!(ledger.is_balanced());
+            prop_assert_eq!(ledger.account_count(), model.accounts.len());
+            for (serial, account) in ledger.accounts() {
+                let (_, balance, _, state) = model.accounts[&serial.0];
+                prop_assert_eq!((i128::from(account.balance), account.state), (balance, state), "{:?}", serial);
+            }
+        }
+    }
+}

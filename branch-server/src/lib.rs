@@ -1,0 +1,31 @@
+//! The process that owns branches. One deposit, from top to bottom:
+//!
+//! 1. [`service`]: the wire message becomes a command, at the branch that owns the money
+//! 2. [`teller`]: the branch's one writer takes it from its queue, with whatever else waits
+//! 3. [`ledger`]: decides, purely, and says which entries follow
+//! 4. [`journal`]: stores the batch as one group commit and syncs it
+//! 5. [`service`]: the answer becomes a wire message
+//!
+//! Beside that path: [`derived`] (snapshots and ids, made from the journal and deletable),
+//! [`verify`] (proves all of it again), and the process itself: [`Settings`], [`start`], [`run`].
+
+#![forbid(unsafe_code)]
+
+mod branches;
+pub mod data_directory;
+pub mod derived;
+pub mod environment;
+pub mod journal;
+pub mod ledger;
+mod operations;
+mod process;
+mod server;
+mod service;
+mod settings;
+mod telemetry;
+pub mod teller;
+pub mod verify;
+
+pub use process::run;
+pub use server::{Running, StartError, start};
+pub use settings::{LogFormat, Settings, SettingsError, Store};

@@ -1,0 +1,45 @@
+//! What operators ask over HTTP/1.1, on the same port: /livez, /readyz, /metrics.
+
+use crate::service::Bank;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::sync::Arc;
+
+#[derive(Clone)]
+struct Operations {
+    metrics: &'static PrometheusHandle,
+    bank: Arc<Bank>,
+}
+
+/// The pages.
+pub(crate) fn pages(metrics: &'static PrometheusHandle, bank: Arc<Bank>) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics_page))
+        .with_state(Operations { metrics, bank })
+}
+
+/// Ready for requests. A damaged branch does not make the server unready: the others go on.
+async fn readyz(State(operations): State<Operations>) -> impl IntoResponse {
+    if operations.bank.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+async fn metrics_page(State(operations): State<Operations>) -> impl IntoResponse {
+    for (branch, open) in operations.bank.hosted() {
+        if let Ok(open) = open {
+            let waiting = u32::try_from(open.teller.waiting()).unwrap_or(u32::MAX);
+            metrics::gauge!("florin_teller_queue_requests", "branch" => branch.to_string()).set(waiting);
+        }
+    }
+    operations.metrics.run_upkeep();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], operations.metrics.render())
+}

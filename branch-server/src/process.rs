@@ -1,0 +1,77 @@
+//! The process: settings, log, bind, open, serve, drain.
+
+use crate::data_directory::DataError;
+use crate::{Settings, StartError, server, telemetry};
+use std::process::ExitCode;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXIT_SETTINGS: u8 = 64;
+const EXIT_UNAVAILABLE: u8 = 69;
+const EXIT_INTERNAL: u8 = 70;
+
+/// Runs a branch server until SIGTERM or SIGINT. The exit code is 0 after a clean stop, 64 for
+/// wrong settings (nothing was bound), 69 when the address or the data directory is taken, 70 for
+/// anything else.
+#[must_use]
+pub fn run(settings: Settings) -> ExitCode {
+    match try_run(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("branch-server: {error}");
+            ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+fn exit_code(error: &StartError) -> u8 {
+    match error {
+        StartError::Settings(_) => EXIT_SETTINGS,
+        StartError::Data(DataError::Branches { .. }) => EXIT_SETTINGS,
+        StartError::Data(_) | StartError::Listen { .. } => EXIT_UNAVAILABLE,
+        StartError::System(_) => EXIT_INTERNAL,
+    }
+}
+
+fn try_run(settings: Settings) -> Result<(), StartError> {
+    settings.assignment()?;
+    telemetry::start_log(&settings)?;
+    let system = |error: std::io::Error| StartError::System(error.to_string());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
+        let address = settings.listen;
+        let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })?;
+        let parent = parent_gone(settings.exit_with_parent);
+        let running = server::start(settings, listener).await?;
+        tracing::info!(address = %running.address(), "the branch server serves");
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = parent => {}
+        }
+        tracing::info!("the branch server stops");
+        running.stop().await;
+        Ok(())
+    })
+}
+
+/// Becomes ready when standard input ends, which it does when the parent process is gone.
+async fn parent_gone(watched: bool) {
+    if !watched {
+        return std::future::pending().await;
+    }
+    let (gone, parent) = tokio::sync::oneshot::channel();
+    let watch = move || {
+        // An error means the same as the end: nobody holds the other side.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        let _ = gone.send(());
+    };
+    // A plain thread: a read of standard input would keep the runtime from ending.
+    if std::thread::Builder::new().name("parent".to_owned()).spawn(watch).is_ok() {
+        let _ = parent.await;
+    } else {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,240 @@
+//! A branch server from settings to drained: open every branch, serve, stop.
+
+use crate::environment::{Clock, Entropy, SystemClock};
+use crate::service::{Bank, BankEdge, Hosted, OpenBranch};
+use crate::settings::{Settings, SettingsError, Store};
+use crate::teller::opening;
+use crate::{branches, data_directory, operations, telemetry};
+use bank_proto::wire::bank_service_server::BankServiceServer;
+use bank_proto::{BranchId, limits, wire};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::server::HealthReporter;
+
+/// How long answers under way may take after the server was told to stop.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often a silent connection is asked whether it is still there, and how long it may take to say so.
+const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
+
+/// Calls that one connection may have under way.
+const STREAMS_PER_CONNECTION: u32 = 1024;
+
+/// Bytes that may be under way on one stream and on one connection.
+const WINDOW_BYTES: (u32, u32) = (1024 * 1024, 8 * 1024 * 1024);
+
+/// Why a branch server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The settings cannot work; nothing was bound.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The data directory is not usable.
+    #[error(transparent)]
+    Data(#[from] data_directory::DataError),
+    /// The address cannot be served.
+    #[error("{address} cannot be served: {error}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// The system has no thread left, or something of that kind.
+    #[error("{0}")]
+    System(String),
+}
+
+/// A branch server that serves.
+pub struct Running {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops it: health says so first, what is under way is answered, then the branches are closed.
+    pub async fn stop(self) {
+        // Either end may be gone already; then it has stopped.
+        let _ = self.stop.send(());
+        let _ = self.served.await;
+    }
+}
+
+/// Opens every branch of this server and serves them on a bound listener. Damage found while
+/// opening closes that branch alone.
+///
+/// # Errors
+/// The settings, the data directory or the machine do not allow it.
+pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running, StartError> {
+    let address = listener.local_addr().map_err(|error| StartError::Listen { address: settings.listen, error })?;
+    let assignment = settings.assignment()?;
+    let peers = connect(&settings)?;
+    let Store::Sqlite(directory) = &settings.store;
+    data_directory::prepare(directory, settings.branches)?;
+    let metrics = telemetry::metrics().map_err(|error| StartError::System(error.to_string()))?;
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let mut hosted = BTreeMap::new();
+    let mut tellers = Vec::new();
+    for branch in assignment.branches_of(settings.server_ordinal) {
+        let (state, teller) = open(directory, branch, settings.branches, clock.clone()).await?;
+        hosted.insert(branch, state);
+        tellers.extend(teller);
+    }
+    let bank = Arc::new(Bank::new(assignment, settings.server_ordinal, hosted, peers, Entropy::from_system(), clock));
+    let scrub = branches::scrub(bank.clone(), directory.clone());
+
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<BankServiceServer<BankEdge>>().await;
+    health.set_service_status("liveness", tonic_health::ServingStatus::Serving).await;
+    let pages = operations::pages(metrics, bank.clone());
+    let draining = bank.clone();
+    let edge = BankServiceServer::new(BankEdge::new(bank))
+        .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
+        .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES);
+    let mut routes = tonic::service::Routes::from(pages);
+    routes = routes.add_service(edge).add_service(health_service);
+    for reflection in reflection()? {
+        routes = reflection(routes);
+    }
+
+    let (stop, stopped) = oneshot::channel();
+    let served = tokio::spawn(async move {
+        serve(listener, routes, draining, health, stopped).await;
+        scrub.abort();
+        let closed = tokio::task::spawn_blocking(move || {
+            for teller in tellers {
+                teller.close();
+            }
+        });
+        let _ = closed.await;
+    });
+    Ok(Running { address, stop, served })
+}
+
+/// Opens one branch and starts its teller; a branch that must not serve is hosted as damaged.
+async fn open(
+    directory: &Path,
+    branch: BranchId,
+    branch_count: u32,
+    clock: Arc<dyn Clock>,
+) -> Result<(Hosted, Option<branches::Teller>), StartError> {
+    let directory = data_directory::branch_directory(directory, branch);
+    let opening = {
+        let directory = directory.clone();
+        tokio::task::spawn_blocking(move || opening::open_branch(&directory, branch, branch_count, clock))
+    };
+    let opened = opening.await.map_err(|error| StartError::System(error.to_string()))?;
+    let opened = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            if let Some(fatal) = data_directory::not_the_branchs_fault(&error) {
+                return Err(fatal.into());
+            }
+            tracing::error!(%branch, %error, "the branch refuses to serve; the others go on");
+            metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged").set(1.0);
+            return Ok((Hosted::damaged(error.to_string()), None));
+        }
+    };
+    tracing::info!(%branch, folded_rows = opened.folded_rows, "the branch is open");
+    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "open").set(1.0);
+    let reader = Arc::new(Mutex::new(opened.reader));
+    let teller =
+        branches::Teller::start(branch, directory, opened.desk).map_err(|e| StartError::System(e.to_string()))?;
+    let handle = teller.handle();
+    Ok((Hosted::open(OpenBranch { teller: handle, reader }), Some(teller)))
+}
+
+fn connect(settings: &Settings) -> Result<Vec<Option<Channel>>, SettingsError> {
+    let own = settings.server_ordinal as usize;
+    let channel = |(ordinal, url): (usize, &String)| {
+        if ordinal == own {
+            return Ok(None);
+        }
+        let endpoint = Endpoint::from_shared(url.clone()).map_err(|_| SettingsError::Peer(url.clone()))?;
+        Ok(Some(
+            endpoint
+                .connect_timeout(Duration::from_secs(2))
+                .http2_keep_alive_interval(KEEPALIVE.0)
+                .keep_alive_timeout(KEEPALIVE.1)
+                .keep_alive_while_idle(true)
+                .tcp_nodelay(true)
+                .initial_stream_window_size(WINDOW_BYTES.0)
+                .initial_connection_window_size(WINDOW_BYTES.1)
+                .connect_lazy(),
+        ))
+    };
+    settings.peers.iter().enumerate().map(channel).collect()
+}
+
+type AddReflection = Box<dyn FnOnce(tonic::service::Routes) -> tonic::service::Routes>;
+
+/// Reflection in both versions: older clients know only v1alpha.
+fn reflection() -> Result<[AddReflection; 2], StartError> {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(wire::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let failed = |error: tonic_reflection::server::Error| StartError::System(error.to_string());
+    let v1 = builder().build_v1().map_err(failed)?;
+    let v1alpha = builder().build_v1alpha().map_err(failed)?;
+    Ok([
+        Box::new(move |routes: tonic::service::Routes| routes.add_service(v1)),
+        Box::new(move |routes: tonic::service::Routes| routes.add_service(v1alpha)),
+    ])
+}
+
+/// Serves until told to stop, then lets what is under way finish.
+async fn serve(
+    listener: TcpListener,
+    routes: tonic::service::Routes,
+    bank: Arc<Bank>,
+    health: HealthReporter,
+    stopped: oneshot::Receiver<()>,
+) {
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    let (draining, drain) = oneshot::channel();
+    let told = async move {
+        // The sender may be gone without a word: that means stop as well.
+        let _ = stopped.await;
+        health.set_not_serving::<BankServiceServer<BankEdge>>().await;
+        health.set_service_status("", tonic_health::ServingStatus::NotServing).await;
+        bank.drain();
+        let _ = draining.send(());
+    };
+    let server = tonic::transport::Server::builder()
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(KEEPALIVE.0))
+        .http2_keepalive_timeout(Some(KEEPALIVE.1))
+        .max_concurrent_streams(Some(STREAMS_PER_CONNECTION))
+        .initial_stream_window_size(Some(WINDOW_BYTES.0))
+        .initial_connection_window_size(Some(WINDOW_BYTES.1))
+        .add_routes(routes)
+        .serve_with_incoming_shutdown(incoming, told);
+    let too_late = async {
+        let _ = drain.await;
+        tokio::time::sleep(DRAIN_TIMEOUT).await;
+    };
+    tokio::select! {
+        outcome = server => {
+            if let Err(error) = outcome {
+                tracing::error!(%error, "the server ended");
+            }
+        }
+        () = too_late => tracing::warn!(timeout_seconds = DRAIN_TIMEOUT.as_secs(), "some calls did not end in time"),
+    }
+}

@@ -1,0 +1,18 @@
+//! The gRPC edge: the only place that names wire types.
+//!
+//! - [`inbound`]: wire messages -> the bank's own words, or a refusal that names the field
+//! - [`outbound`]: answers -> wire messages and statuses
+//! - [`sentence`]: refusals for people
+//! - [`bank`]: which branch, hosted here or by a peer; one way for single calls, batches and streams
+//! - [`grpc`]: the service itself
+//! - [`history`]: an account's pages, read from the journal without disturbing the teller
+
+mod bank;
+mod grpc;
+mod history;
+mod inbound;
+mod outbound;
+mod sentence;
+
+pub(crate) use bank::{Bank, Hosted, OpenBranch};
+pub(crate) use grpc::BankEdge;

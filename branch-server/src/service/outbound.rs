@@ -1,0 +1,186 @@
+//! Answers -> wire messages and statuses.
+
+use super::sentence::sentence;
+use crate::ledger::{AccountKind, AccountState, Movement, Product};
+use crate::teller::{AccountView, Answer, Answered, Declined, Receipt};
+use bank_proto::wire::{self, operation_result::Kind};
+use bank_proto::{AccountNumber, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey};
+use std::collections::HashMap;
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// An answer as the result of an operation.
+pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationResult {
+    let transaction_id = answered.key.map(|key| transaction_id(branch, key)).unwrap_or_default();
+    let replayed = answered.replayed;
+    let kind = match answered.answer {
+        Answer::Receipt(moved) => Kind::Receipt(receipt(branch, moved, transaction_id, replayed)),
+        Answer::Account(view) => Kind::Account(wire::Account { transaction_id, replayed, ..account(branch, &view) }),
+        Answer::Customer { customer, name, accounts } => Kind::Customer(wire::Customer {
+            customer_id: customer_number(Some(customer)),
+            branch_id: branch.get(),
+            name: name.unwrap_or_default(),
+            accounts: accounts.iter().map(|view| account(branch, view)).collect(),
+            transaction_id,
+            replayed,
+        }),
+        Answer::Initialized { created, account: view } => Kind::Branch(wire::InitializeBranchResponse {
+            branch_id: branch.get(),
+            created,
+            account: view.map(|view| account(branch, &view)),
+            transaction_id,
+            replayed,
+        }),
+        Answer::Balance(view) => Kind::Balance(wire::Balance {
+            customer_id: customer_number(view.account.customer),
+            branch_id: branch.get(),
+            account_number: AccountNumber::new(branch, view.serial).to_string(),
+            currency: view.account.currency.code().to_owned(),
+            balance: view.account.balance_money().to_string(),
+            available: view.account.available().to_string(),
+            state: state(view.account.state).into(),
+        }),
+        Answer::Refused(declined) => Kind::Failure(failure(&declined, transaction_id, replayed)),
+        // Questions that no operation asks.
+        Answer::TrialBalance { .. } | Answer::Status { .. } => {
+            Kind::Failure(failure(&Declined::new(ErrorCode::Internal), transaction_id, replayed))
+        }
+    };
+    wire::OperationResult { kind: Some(kind) }
+}
+
+/// A refusal that no teller has seen.
+pub(super) fn refused(declined: &Declined) -> wire::OperationResult {
+    wire::OperationResult { kind: Some(Kind::Failure(failure(declined, String::new(), false))) }
+}
+
+fn failure(declined: &Declined, transaction_id: String, replayed: bool) -> wire::Failure {
+    wire::Failure {
+        status: declined.code.grpc_code() as i32,
+        code: declined.code.as_str().to_owned(),
+        message: sentence(declined),
+        metadata: declined.metadata.clone(),
+        transaction_id,
+        replayed,
+    }
+}
+
+/// A refusal as a status with google.rpc details.
+pub(super) fn status(failure: &wire::Failure) -> tonic::Status {
+    let mut told: HashMap<String, String> = failure.metadata.clone().into_iter().collect();
+    if !failure.transaction_id.is_empty() {
+        told.insert("transaction_id".to_owned(), failure.transaction_id.clone());
+        told.insert("replayed".to_owned(), failure.replayed.to_string());
+    }
+    let mut details = ErrorDetails::with_error_info(&failure.code, ERROR_DOMAIN, told);
+    if let (Some(field), Some(reason)) = (failure.metadata.get("field"), failure.metadata.get("reason")) {
+        details.add_bad_request_violation(field, reason);
+    }
+    let code = ErrorCode::from_text(&failure.code);
+    if let Some(seconds) = code.and_then(ErrorCode::retry_after_seconds) {
+        details.set_retry_info(Some(std::time::Duration::from_secs(seconds)));
+    }
+    tonic::Status::with_error_details(tonic::Code::from_i32(failure.status), &failure.message, details)
+}
+
+/// A refusal that no teller has seen, as a status.
+pub(super) fn status_of(declined: &Declined) -> tonic::Status {
+    status(&failure(declined, String::new(), false))
+}
+
+pub(super) fn transaction_id(branch: BranchId, key: TransactionKey) -> String {
+    TransactionId { branch, key }.to_string()
+}
+
+fn receipt(branch: BranchId, receipt: Receipt, transaction_id: String, replayed: bool) -> wire::Receipt {
+    wire::Receipt {
+        transaction_id,
+        customer_id: customer_number(receipt.customer),
+        branch_id: branch.get(),
+        account_number: AccountNumber::new(branch, receipt.account).to_string(),
+        r#type: movement_name(receipt.movement).to_owned(),
+        amount: receipt.amount.to_string(),
+        currency: receipt.amount.currency().code().to_owned(),
+        balance: receipt.balance.to_string(),
+        booked_at: Some(receipt.booked_at.to_wire()),
+        replayed,
+    }
+}
+
+fn movement_name(movement: Movement) -> &'static str {
+    match movement {
+        Movement::OpeningBalance => "opening_balance",
+        Movement::Deposit => "deposit",
+        Movement::Withdrawal => "withdrawal",
+    }
+}
+
+pub(super) fn account(branch: BranchId, view: &AccountView) -> wire::Account {
+    let account = &view.account;
+    wire::Account {
+        account_number: AccountNumber::new(branch, view.serial).to_string(),
+        branch_id: branch.get(),
+        customer_id: customer_number(account.customer),
+        joint_holders: view.joint_holders.iter().map(|holder| customer_number(Some(*holder))).collect(),
+        product: product(account.kind).into(),
+        state: state(account.state).into(),
+        currency: account.currency.code().to_owned(),
+        balance: account.balance_money().to_string(),
+        available: account.available().to_string(),
+        overdraft_limit: Money::from_minor(account.overdraft_limit, account.currency).to_string(),
+        opened_at: Some(account.opened_at.to_wire()),
+        transaction_id: String::new(),
+        replayed: false,
+    }
+}
+
+fn customer_number(customer: Option<bank_proto::CustomerId>) -> i64 {
+    // A customer's number is at most 2^53 - 1; 0 stands for none.
+    customer.map_or(0, |customer| i64::try_from(customer.get()).unwrap_or(i64::MAX))
+}
+
+fn product(kind: AccountKind) -> wire::Product {
+    match kind {
+        AccountKind::Customer(Product::Checking) => wire::Product::Checking,
+        AccountKind::Customer(Product::Savings) => wire::Product::Savings,
+        AccountKind::Customer(Product::FixedDeposit) => wire::Product::FixedDeposit,
+        AccountKind::Customer(Product::Investment) => wire::Product::Investment,
+        _ => wire::Product::Unspecified,
+    }
+}
+
+fn state(state: AccountState) -> wire::AccountState {
+    match state {
+        AccountState::Open => wire::AccountState::Open,
+        AccountState::Frozen => wire::AccountState::Frozen,
+        AccountState::Closed => wire::AccountState::Closed,
+    }
+}
+
+/// The sums of a branch's books.
+pub(super) fn trial_balance(branch: BranchId, answer: Answer) -> Result<wire::TrialBalance, tonic::Status> {
+    match answer {
+        Answer::TrialBalance { lines, balanced, sequence, as_of } => Ok(wire::TrialBalance {
+            branch_id: branch.get(),
+            lines: lines.iter().map(line).collect(),
+            sequence: i64::try_from(sequence).unwrap_or(i64::MAX),
+            as_of: Some(as_of.to_wire()),
+            balanced,
+        }),
+        Answer::Refused(declined) => Err(status_of(&declined)),
+        _ => Err(status_of(&Declined::new(ErrorCode::Internal))),
+    }
+}
+
+fn line(line: &crate::ledger::TrialBalanceLine) -> wire::TrialBalanceLine {
+    let decimal = |minor| {
+        // A sum of 2^32 accounts of 2^63 each still fits the 96 bits of a decimal.
+        rust_decimal::Decimal::from_i128_with_scale(minor, line.currency.decimals()).to_string()
+    };
+    wire::TrialBalanceLine {
+        account_kind: line.kind.as_str().to_owned(),
+        currency: line.currency.code().to_owned(),
+        debit: decimal(line.debit),
+        credit: decimal(line.credit),
+        accounts: i64::try_from(line.accounts).unwrap_or(i64::MAX),
+    }
+}

@@ -1,0 +1,98 @@
+//! Every setting of a branch server: flag, environment variable, unit and default.
+
+use bank_proto::{Assignment, limits};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Settings of a branch server.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Settings {
+    /// Address for gRPC, and over HTTP/1.1 for /metrics, /livez and /readyz
+    #[arg(long, env = "LISTEN", default_value = "127.0.0.1:50051")]
+    pub listen: SocketAddr,
+
+    /// Where the books are: `sqlite:DIR`, one directory per branch below DIR
+    #[arg(long, env = "STORE", default_value = "sqlite:./data", value_parser = parse_store)]
+    pub store: Store,
+
+    /// Number of branches the bank is founded with; it never changes afterwards
+    #[arg(long, env = "BRANCHES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::BRANCHES)))]
+    pub branches: u32,
+
+    /// Which of the branch servers this one is, counted from 0; branch b belongs to server (b - 1) mod servers
+    #[arg(long, env = "SERVER_ORDINAL", default_value_t = 0)]
+    pub server_ordinal: u32,
+
+    /// gRPC addresses of all branch servers in the order of their ordinals, this one included,
+    /// separated by commas [default: this server alone]
+    #[arg(long, env = "PEERS", value_delimiter = ',', value_name = "URL")]
+    pub peers: Vec<String>,
+
+    /// Form of the log on standard error
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What to log: a level, or directives such as `info,branch_server=debug`
+    #[arg(long, env = "LOG", default_value = "info")]
+    pub log: String,
+
+    /// Stop when standard input ends: for a parent process that wants no orphans
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+}
+
+/// Where a branch server keeps its books.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Store {
+    /// SQLite files below this directory.
+    Sqlite(PathBuf),
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// A setting, or several together, that cannot work.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// There is no such server.
+    #[error("--server-ordinal {ordinal} names none of the {servers} servers in --peers")]
+    Ordinal {
+        /// The ordinal given.
+        ordinal: u32,
+        /// How many servers --peers lists.
+        servers: u32,
+    },
+    /// A peer's address is not one.
+    #[error("--peers: `{0}` is not an address such as http://127.0.0.1:50051")]
+    Peer(String),
+    /// The log's directives are not understood.
+    #[error("--log: {0}")]
+    Log(String),
+}
+
+impl Settings {
+    /// Which branch is on which server.
+    ///
+    /// # Errors
+    /// The ordinal names no server.
+    pub fn assignment(&self) -> Result<Assignment, SettingsError> {
+        let servers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX).max(1);
+        if self.server_ordinal >= servers {
+            return Err(SettingsError::Ordinal { ordinal: self.server_ordinal, servers });
+        }
+        Ok(Assignment::new(self.branches, servers))
+    }
+}
+
+fn parse_store(text: &str) -> Result<Store, String> {
+    match text.strip_prefix("sqlite:") {
+        Some(directory) if !directory.is_empty() => Ok(Store::Sqlite(PathBuf::from(directory))),
+        _ => Err("must be sqlite:DIR".to_owned()),
+    }
+}

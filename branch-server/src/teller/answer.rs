@@ -1,0 +1,148 @@
+//! What a teller says.
+
+use crate::journal::Sequence;
+use crate::ledger::{Account, Movement, Refusal, TrialBalanceLine};
+use bank_proto::{AccountSerial, CustomerId, ErrorCode, Money, Timestamp, TransactionKey};
+use std::collections::BTreeMap;
+
+/// The answer to one request. An order's answer is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answered {
+    /// The order's id; None for a question.
+    pub key: Option<TransactionKey>,
+    /// This is the first answer under that id given again.
+    pub replayed: bool,
+    /// The answer.
+    pub answer: Answer,
+}
+
+/// What there is to say.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Money moved.
+    Receipt(Receipt),
+    /// An account, as it is or as an order left it.
+    Account(AccountView),
+    /// A customer.
+    Customer {
+        /// Who.
+        customer: CustomerId,
+        /// Unless none was given or it was erased.
+        name: Option<String>,
+        /// Oldest first.
+        accounts: Vec<AccountView>,
+    },
+    /// The branch's books are open.
+    Initialized {
+        /// By this very order.
+        created: bool,
+        /// The account that was opened with them.
+        account: Option<AccountView>,
+    },
+    /// A balance, and whom it was asked for.
+    Balance(AccountView),
+    /// The sums of the books.
+    TrialBalance {
+        /// By kind and currency.
+        lines: Vec<TrialBalanceLine>,
+        /// Whether debits equal credits in every currency.
+        balanced: bool,
+        /// The journal row up to which they count.
+        sequence: Sequence,
+        /// When.
+        as_of: Timestamp,
+    },
+    /// How the branch is.
+    Status {
+        /// Whether its books are open.
+        initialized: bool,
+        /// How many accounts, the bank's own included.
+        accounts: u64,
+        /// The last row of the journal.
+        sequence: Sequence,
+        /// The epoch under which it writes.
+        epoch: u64,
+    },
+    /// No.
+    Refused(Declined),
+}
+
+/// What a posted movement says to the customer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// What moved.
+    pub movement: Movement,
+    /// The customer's account.
+    pub account: AccountSerial,
+    /// For whom the order was.
+    pub customer: Option<CustomerId>,
+    /// How much.
+    pub amount: Money,
+    /// The account's balance right after it.
+    pub balance: Money,
+    /// When it was booked.
+    pub booked_at: Timestamp,
+}
+
+/// An account and all its holders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AccountView {
+    /// Its place in the books.
+    pub serial: AccountSerial,
+    /// The account.
+    pub account: Account,
+    /// The holders after the first.
+    pub joint_holders: Vec<CustomerId>,
+}
+
+/// A refusal as it is stored and told: a stable code and what goes with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declined {
+    /// The code.
+    pub code: ErrorCode,
+    /// What the caller may want to know: "balance", "available", "currency", "field", "reason".
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Declined {
+    /// A refusal with nothing to add.
+    #[must_use]
+    pub fn new(code: ErrorCode) -> Declined {
+        Declined { code, metadata: BTreeMap::new() }
+    }
+
+    /// With one thing more that the caller may want to know.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl ToString) -> Declined {
+        self.metadata.insert(name.to_owned(), value.to_string());
+        self
+    }
+}
+
+impl From<Refusal> for Declined {
+    fn from(refusal: Refusal) -> Declined {
+        match refusal {
+            Refusal::CustomerNotFound => Declined::new(ErrorCode::CustomerNotFound),
+            Refusal::AccountNotFound => Declined::new(ErrorCode::AccountNotFound),
+            Refusal::CustomerExists => Declined::new(ErrorCode::CustomerExists),
+            Refusal::InvalidAmount(problem) => {
+                Declined::new(ErrorCode::InvalidAmount).with("field", "amount").with("reason", problem)
+            }
+            Refusal::CurrencyMismatch { account } => {
+                Declined::new(ErrorCode::CurrencyMismatch).with("currency", account)
+            }
+            Refusal::AccountFrozen => Declined::new(ErrorCode::AccountFrozen),
+            Refusal::AccountClosed => Declined::new(ErrorCode::AccountClosed),
+            Refusal::AccountNotFrozen => Declined::new(ErrorCode::AccountNotFrozen),
+            Refusal::AccountNotEmpty { balance } => {
+                Declined::new(ErrorCode::AccountNotEmpty).with("balance", balance).with("currency", balance.currency())
+            }
+            Refusal::InsufficientFunds { balance, available } => Declined::new(ErrorCode::InsufficientFunds)
+                .with("balance", balance)
+                .with("available", available)
+                .with("currency", balance.currency()),
+            Refusal::BalanceLimitExceeded => Declined::new(ErrorCode::BalanceLimitExceeded),
+            Refusal::AccountLimitExceeded => Declined::new(ErrorCode::AccountLimitExceeded),
+        }
+    }
+}

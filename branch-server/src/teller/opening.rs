@@ -1,0 +1,94 @@
+//! A branch's directory -> a desk that may serve: snapshot, then the journal's tail, every row of it
+//! checked.
+
+use super::desk::Desk;
+use super::fold::{Fold, Folded, begins_transaction};
+use super::rows::RowError;
+use crate::derived::{self, TransactionIds};
+use crate::environment::Clock;
+use crate::journal::{Journal as _, JournalReader, JournalSettings, OpenError, ReadError, SqliteJournal};
+use bank_proto::BranchId;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A branch that is ready to serve.
+pub struct OpenedBranch {
+    /// Its teller's desk.
+    pub desk: Desk,
+    /// A reader beside it.
+    pub reader: JournalReader,
+    /// The rows that were folded, rather than taken from the snapshot.
+    pub folded_rows: u64,
+}
+
+/// Why a branch must not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenBranchError {
+    /// The journal would not open.
+    #[error(transparent)]
+    Journal(#[from] OpenError),
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A row is not what the writer wrote.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// The journal ends before what derived data says was durable.
+    #[error("the journal's chain ends in another hash than its last group commit's")]
+    Chain,
+    /// The files beside the journal cannot be written.
+    #[error("files beside the journal cannot be used: {0}")]
+    Files(#[from] std::io::Error),
+}
+
+/// Opens a branch, or founds it when its directory is empty.
+///
+/// # Errors
+/// Why the branch must not serve; another branch may.
+pub fn open_branch(
+    directory: &Path,
+    branch: BranchId,
+    branches: u32,
+    clock: Arc<dyn Clock>,
+) -> Result<OpenedBranch, OpenBranchError> {
+    let snapshot = derived::read_snapshot(directory, branch);
+    let known_sequence = derived::known_sequence(directory, snapshot.as_ref());
+    let settings = JournalSettings { known_sequence, ..JournalSettings::new(branch, branches) };
+    let journal = SqliteJournal::open(directory, settings)?;
+    let mut reader = journal.reader()?;
+    let (mut ids, covered) = TransactionIds::open(directory, branch)?;
+    let begin = snapshot.unwrap_or_else(Folded::empty);
+    let begin_sequence = begin.sequence;
+    // Ids that the runs do not cover come from rows that the snapshot may.
+    let mut fold = Fold::from(branch, begin);
+    let mut failure: Option<OpenBranchError> = None;
+    reader.for_each(begin_sequence.min(covered) + 1, |row, closing| {
+        let taken = (|| {
+            if begins_transaction(&row) && row.sequence > covered {
+                ids.insert(row.transaction, row.sequence)?;
+            }
+            if row.sequence > begin_sequence {
+                fold.take(row, closing)?;
+            }
+            Ok(())
+        })();
+        match taken {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    if let Some(failure) = failure {
+        return Err(failure);
+    }
+    let folded = fold.finish()?;
+    if folded.head != journal.head() || folded.sequence != journal.last_sequence() {
+        return Err(OpenBranchError::Chain);
+    }
+    let folded_rows = folded.sequence - begin_sequence;
+    let desk = Desk::new(branch, folded.ledger, Box::new(journal), ids, clock, folded.booked_at);
+    Ok(OpenedBranch { desk, reader, folded_rows })
+}

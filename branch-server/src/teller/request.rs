@@ -1,0 +1,100 @@
+//! What a teller is asked, in the bank's own words.
+
+use super::answer::Answered;
+use crate::journal::{Channel, PersonalName};
+use crate::ledger::{Command, Target};
+use bank_proto::{AccountSerial, Currency, CustomerId, TransactionKey};
+use std::sync::Arc;
+use tokio::time::Instant;
+
+/// Requests that came in together and are answered together.
+pub struct Job {
+    /// In the order in which they are to be served.
+    pub requests: Vec<Asked>,
+    /// Takes the answers, one per request in the same order, after everything that they tell is
+    /// durable. Runs on the teller's thread, so it must not block.
+    pub reply: Box<dyn FnOnce(Vec<Answered>) + Send>,
+}
+
+/// One request and how long its caller waits.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// What is asked.
+    pub request: Request,
+    /// Work that has not begun by then is refused.
+    pub deadline: Option<Instant>,
+}
+
+/// A question or an order.
+#[derive(Debug, Clone)]
+pub enum Request {
+    /// Changes nothing and is not stored.
+    Read(Read),
+    /// Is stored under its id, whether it is accepted or refused.
+    Write(Order),
+}
+
+/// A question about the books as they are now.
+#[derive(Debug, Clone, Copy)]
+pub enum Read {
+    /// The balance of the account that an order would mean.
+    Balance {
+        /// Which account.
+        target: Target,
+        /// Chooses among a customer's accounts.
+        currency: Currency,
+    },
+    /// One account.
+    Account(AccountSerial),
+    /// One customer with its accounts.
+    Customer(CustomerId),
+    /// The sums of the books.
+    TrialBalance,
+    /// How the branch is.
+    Status,
+}
+
+/// An order with all that the journal keeps of it.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its id.
+    pub key: Key,
+    /// A digest of what is asked: the same id with another fingerprint is another request.
+    pub fingerprint: [u8; 16],
+    /// What is wanted.
+    pub command: Command,
+    /// Who asks.
+    pub caller: Caller,
+    /// Memo and metadata for the journal, as compact JSON.
+    pub detail: Option<Box<str>>,
+    /// A name to keep beside the journal.
+    pub name: Option<PersonalName>,
+}
+
+/// Where an order's id comes from.
+#[derive(Debug, Clone, Copy)]
+pub enum Key {
+    /// Chosen by the caller: it may have been used before.
+    Given(TransactionKey),
+    /// 128 random bits made a moment ago for this order: it cannot have been.
+    Made(TransactionKey),
+}
+
+impl Key {
+    /// The id itself.
+    #[must_use]
+    pub const fn get(self) -> TransactionKey {
+        match self {
+            Key::Given(key) | Key::Made(key) => key,
+        }
+    }
+}
+
+/// Who asks, and by which door.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// A signed-in principal, or `open` in the open demo.
+    pub principal: Arc<str>,
+    /// The door.
+    pub channel: Channel,
+}

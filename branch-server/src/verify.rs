@@ -1,0 +1,202 @@
+//! Proves a branch again from its journal alone: the chain, every row, every balance, every id, and
+//! whatever is derived from them. Changes nothing, and may run beside a running bank.
+
+use crate::data_directory::branch_directory;
+use crate::derived;
+use crate::journal::lock::{BranchLock, LockError};
+use crate::journal::sqlite::JOURNAL_FILE;
+use crate::journal::{JournalReader, ReadError, Sequence, wal};
+use crate::teller::{Fold, Folded, RowError, begins_transaction};
+use bank_proto::{BranchId, TransactionKey};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+/// Rows that one read transaction takes: longer ones would keep a running bank from emptying its
+/// write-ahead log.
+const ROWS_PER_READ: u64 = 20_000;
+
+/// What was proved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The branch.
+    pub branch: BranchId,
+    /// Rows read, which is also the last one's sequence.
+    pub rows: u64,
+    /// Transactions, refusals included.
+    pub transactions: u64,
+    /// Group commits.
+    pub group_commits: u64,
+    /// Accounts, the bank's own included.
+    pub accounts: u64,
+    /// Ids found in the index's files.
+    pub indexed_ids: u64,
+    /// The row up to which a snapshot was there and agreed; 0 when there was none.
+    pub snapshot: Sequence,
+    /// The hash that the chain ends in.
+    pub head: String,
+}
+
+/// What is wrong with a branch: the first thing found.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// There is no journal there, or it cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The write-ahead log is damaged.
+    #[error("{0}")]
+    Wal(String),
+    /// A row is not what the writer wrote.
+    #[error(transparent)]
+    Row(#[from] RowError),
+    /// One id names two transactions.
+    #[error("row {second}: transaction {key} is the one of row {first} again")]
+    IdTwice {
+        /// The id.
+        key: TransactionKey,
+        /// Where it was first.
+        first: Sequence,
+        /// Where it is again.
+        second: Sequence,
+    },
+    /// The books do not balance.
+    #[error("the trial balance is not zero in every currency")]
+    Unbalanced,
+    /// Something derived disagrees; deleting it while the branch is stopped makes it anew.
+    #[error("derived data disagrees with the journal: {0}")]
+    Derived(String),
+    /// The branch's directory cannot be used.
+    #[error("{0}")]
+    Directory(String),
+}
+
+/// Verifies one branch below a data directory. `progress` is told the rows read so far and the rows
+/// there are.
+///
+/// # Errors
+/// The first thing that is wrong; for a row, which one.
+pub fn branch(data: &Path, branch: BranchId, mut progress: impl FnMut(u64, u64)) -> Result<Report, VerifyError> {
+    let directory = branch_directory(data, branch);
+    // While nobody owns the branch, the log is looked at before SQLite quietly mends it, and
+    // nobody may begin to write.
+    let owned = match BranchLock::take(&directory) {
+        Ok(lock) => Some(lock),
+        Err(LockError::Held { .. }) => None,
+        Err(error @ LockError::Io { .. }) => return Err(VerifyError::Directory(error.to_string())),
+    };
+    if owned.is_some() {
+        let log = directory.join(format!("{JOURNAL_FILE}-wal"));
+        wal::look(&log).map_err(|error| VerifyError::Wal(format!("{}: {error}", log.display())))?;
+    }
+    // Read before the journal, so that it cannot be ahead of what is read there.
+    let snapshot = derived::read_snapshot(&directory, branch);
+    let mut reader = JournalReader::open(&directory)?;
+    let end = reader.last_sequence()?;
+    if owned.is_some() {
+        let known = derived::known_sequence(&directory, snapshot.as_ref());
+        if known > end {
+            return Err(VerifyError::Derived(format!(
+                "row {known} was durable once, but the journal ends at row {end}"
+            )));
+        }
+    }
+    let mut walk = Walk::new(branch, snapshot);
+    while walk.fold.sequence() < end {
+        walk.read(&mut reader, end)?;
+        progress(walk.fold.sequence(), end);
+    }
+    walk.finish(branch, &directory, owned.is_some())
+}
+
+/// The walk through a journal.
+struct Walk {
+    fold: Fold,
+    ids: Vec<(TransactionKey, Sequence)>,
+    group_commits: u64,
+    snapshot: Option<Folded>,
+    snapshot_agrees: Option<bool>,
+}
+
+impl Walk {
+    fn new(branch: BranchId, snapshot: Option<Folded>) -> Walk {
+        Walk {
+            fold: Fold::from(branch, Folded::empty()),
+            ids: Vec::new(),
+            group_commits: 0,
+            snapshot,
+            snapshot_agrees: None,
+        }
+    }
+
+    /// Reads on, up to the end of a group commit.
+    fn read(&mut self, reader: &mut JournalReader, end: Sequence) -> Result<(), VerifyError> {
+        let begin = self.fold.sequence();
+        let mut failure = None;
+        reader.for_each(begin + 1, |row, closing| {
+            if begins_transaction(&row) {
+                self.ids.push((row.transaction, row.sequence));
+            }
+            let closes = closing.is_some();
+            if let Err(error) = self.fold.take(row, closing) {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+            if !closes {
+                return ControlFlow::Continue(());
+            }
+            self.group_commits += 1;
+            if let Some(snapshot) = self.snapshot.as_ref().filter(|kept| kept.sequence == self.fold.sequence()) {
+                self.snapshot_agrees = Some(snapshot.ledger.same_as(self.fold.ledger()));
+            }
+            let enough = self.fold.sequence() >= end || self.fold.sequence() - begin >= ROWS_PER_READ;
+            if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        match failure {
+            Some(error) => Err(error.into()),
+            None if self.fold.sequence() == begin => {
+                Err(RowError { sequence: begin + 1, what: "the row is missing".to_owned() }.into())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn finish(self, branch: BranchId, directory: &Path, is_stopped: bool) -> Result<Report, VerifyError> {
+        let folded = self.fold.finish()?;
+        if !folded.ledger.is_balanced() {
+            return Err(VerifyError::Unbalanced);
+        }
+        let mut sorted = self.ids.clone();
+        sorted.sort_unstable();
+        for pair in sorted.windows(2) {
+            if let [(key, first), (again, second)] = *pair
+                && key == again
+            {
+                return Err(VerifyError::IdTwice { key, first, second });
+            }
+        }
+        let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence);
+        if self.snapshot_agrees == Some(false) {
+            return Err(VerifyError::Derived(format!("the snapshot at row {snapshot} holds other books")));
+        }
+        if snapshot > 0 && self.snapshot_agrees.is_none() {
+            return Err(VerifyError::Derived(format!(
+                "the snapshot at row {snapshot} is not the end of a group commit"
+            )));
+        }
+        // A running bank writes and merges these files at any moment.
+        let indexed_ids = if is_stopped {
+            derived::check_runs(directory, branch, &self.ids).map_err(VerifyError::Derived)?
+        } else {
+            0
+        };
+        Ok(Report {
+            branch,
+            rows: folded.sequence,
+            transactions: self.ids.len() as u64,
+            group_commits: self.group_commits,
+            accounts: folded.ledger.account_count() as u64,
+            indexed_ids,
+            snapshot,
+            head: format!("{:?}", folded.head),
+        })
+    }
+}

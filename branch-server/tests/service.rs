@@ -1,0 +1,392 @@
+//! The gRPC service over a real port: every RPC, and what a caller is told when the bank says no.
+
+#[path = "service_support/bank.rs"]
+mod support;
+
+use bank_proto::{ErrorCode, wire};
+use support::{TestBank, code, deposit, initialize, query, withdraw};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_is_opened_once_and_money_goes_in_and_out() {
+    let bank = TestBank::start(1).await;
+    let mut client = bank.client(0).await;
+    let refused = client.deposit(deposit(1, "100")).await.expect_err("no branch yet");
+    assert_eq!(code(&refused), Some(ErrorCode::BranchNotFound));
+
+    let opened = client.initialize_branch(initialize(1)).await.expect("opened").into_inner();
+    assert!(opened.created);
+    assert_eq!(opened.account.expect("an account").balance, "1000.00");
+    let again = client.initialize_branch(initialize(1)).await.expect("there").into_inner();
+    assert!(!again.created);
+
+    let receipt = client.deposit(deposit(1, "100")).await.expect("a receipt").into_inner();
+    assert_eq!((receipt.balance.as_str(), receipt.currency.as_str()), ("1100.00", "USD"));
+    let receipt = client.withdraw(withdraw(1, "50")).await.expect("a receipt").into_inner();
+    assert_eq!(receipt.balance, "1050.00");
+    let refused = client.withdraw(withdraw(1, "2000")).await.expect_err("too much");
+    assert_eq!(code(&refused), Some(ErrorCode::InsufficientFunds));
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition);
+    assert_eq!(refused.message(), "only 1050.00 USD is available");
+    let balance = client.query(query(1)).await.expect("a balance").into_inner();
+    assert_eq!((balance.balance.as_str(), balance.available.as_str()), ("1050.00", "1050.00"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_server_answers_for_any_customer() {
+    let bank = TestBank::start(3).await;
+    let mut first = bank.client(0).await;
+    let mut second = bank.client(1).await;
+    for branch in 1..=10 {
+        first.initialize_branch(initialize(branch)).await.expect("opened");
+    }
+    for customer in 1..=10 {
+        let receipt = second.deposit(deposit(customer, "0.25")).await.expect("a receipt").into_inner();
+        assert_eq!((receipt.branch_id, receipt.balance.as_str()), (customer as u32, "1000.25"));
+    }
+    let branches = second.list_branches(wire::ListBranchesRequest::default()).await.expect("a list").into_inner();
+    assert_eq!(
+        branches.branches.iter().map(|branch| branch.branch_id).collect::<Vec<_>>(),
+        (1..=10).collect::<Vec<_>>()
+    );
+    assert!(branches.branches.iter().all(|branch| branch.state() == wire::BranchState::Open));
+    for branch_id in 1..=10 {
+        let sums =
+            first.get_trial_balance(wire::GetTrialBalanceRequest { branch_id }).await.expect("sums").into_inner();
+        assert!(sums.balanced && sums.lines.len() == 3, "{sums:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_id_gets_the_first_answer_for_ever() {
+    let bank = TestBank::start(1).await;
+    let mut client = bank.client(0).await;
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    let id = Some("1-000102030405060708090a0b0c0d0e0f".to_owned());
+    let order = wire::DepositRequest { transaction_id: id.clone(), ..deposit(1, "100") };
+    let first = client.deposit(order.clone()).await.expect("a receipt").into_inner();
+    assert!(!first.replayed);
+    let overdrawn = wire::WithdrawRequest {
+        transaction_id: Some("1-ffffffffffffffffffffffffffffffff".to_owned()),
+        ..withdraw(1, "5000")
+    };
+    let refused = client.withdraw(overdrawn.clone()).await.expect_err("too much");
+    client.deposit(deposit(1, "9000")).await.expect("a receipt");
+
+    let bank = bank.restart().await;
+    let mut client = bank.client(0).await;
+    let again = client.deposit(order).await.expect("the receipt").into_inner();
+    assert_eq!(again, wire::Receipt { replayed: true, ..first });
+    // A failed id stays failed, though there would be money now.
+    let still = client.withdraw(overdrawn).await.expect_err("still refused");
+    assert_eq!((still.message(), code(&still)), (refused.message(), Some(ErrorCode::InsufficientFunds)));
+    let other = wire::DepositRequest { transaction_id: id, ..deposit(1, "101") };
+    let reused = client.deposit(other).await.expect_err("another content");
+    assert_eq!(code(&reused), Some(ErrorCode::IdempotencyKeyReused));
+    let balance = client.query(query(1)).await.expect("a balance").into_inner();
+    assert_eq!(balance.balance, "10100.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fifty_callers_with_one_id_move_the_money_once() {
+    let bank = TestBank::start(2).await;
+    let mut clients = [bank.client(0).await, bank.client(1).await];
+    clients[0].initialize_branch(initialize(1)).await.expect("opened");
+    let order = wire::DepositRequest {
+        transaction_id: Some("1-0000000000000000000000000000cafe".to_owned()),
+        ..deposit(1, "5")
+    };
+    let callers = (0..50).map(|caller| {
+        let (mut client, order) = (clients[caller % 2].clone(), order.clone());
+        tokio::spawn(async move { client.deposit(order).await.expect("a receipt").into_inner() })
+    });
+    let mut first_answers = 0;
+    let mut receipts = Vec::new();
+    for caller in callers.collect::<Vec<_>>() {
+        let receipt = caller.await.expect("an answer");
+        first_answers += u32::from(!receipt.replayed);
+        receipts.push(wire::Receipt { replayed: false, ..receipt });
+    }
+    assert_eq!(first_answers, 1);
+    assert!(receipts.iter().all(|receipt| *receipt == receipts[0]));
+    let balance = clients[0].query(query(1)).await.expect("a balance").into_inner();
+    assert_eq!(balance.balance, "1005.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_opened_frozen_unfrozen_and_closed() {
+    let bank = TestBank::start(1).await;
+    let mut client = bank.client(0).await;
+    client.initialize_branch(initialize(2)).await.expect("opened");
+    let order = wire::OpenAccountRequest {
+        customer_id: 12,
+        product: wire::Product::Savings.into(),
+        currency: "JPY".to_owned(),
+        joint_holders: vec![2, 7],
+        overdraft_limit: "500".to_owned(),
+        transaction_id: Some("00000000000000000000000000000001".to_owned()),
+        ..wire::OpenAccountRequest::default()
+    };
+    let opened = client.open_account(order.clone()).await.expect("opened").into_inner();
+    assert_eq!(
+        (opened.product(), opened.currency.as_str(), opened.available.as_str()),
+        (wire::Product::Savings, "JPY", "500")
+    );
+    assert_eq!((opened.customer_id, &opened.joint_holders[..]), (12, &[2, 7][..]));
+    let number = opened.account_number.clone();
+    let into = |amount: &str| wire::DepositRequest { account_number: number.clone(), ..deposit(0, amount) };
+    let change = || wire::ChangeAccountRequest { account_number: number.clone(), ..Default::default() };
+
+    let receipt = client.deposit(into("40")).await.expect("a receipt").into_inner();
+    assert_eq!((receipt.balance.as_str(), receipt.currency.as_str()), ("40", "JPY"));
+    let refused = client.deposit(into("0.5")).await.expect_err("yen have no decimals");
+    assert_eq!(code(&refused), Some(ErrorCode::InvalidAmount));
+    let frozen = client.freeze_account(change()).await.expect("frozen").into_inner();
+    assert_eq!((frozen.state(), frozen.balance.as_str()), (wire::AccountState::Frozen, "40"));
+    let refused = client.deposit(into("1")).await.expect_err("frozen");
+    assert_eq!(code(&refused), Some(ErrorCode::AccountFrozen));
+    client.unfreeze_account(change()).await.expect("unfrozen");
+    let refused = client.close_account(change()).await.expect_err("not empty");
+    assert_eq!(
+        (code(&refused), refused.message()),
+        (Some(ErrorCode::AccountNotEmpty), "the balance is 40 JPY; only an account at zero can be closed")
+    );
+    client.withdraw(wire::WithdrawRequest { account_number: number.clone(), ..withdraw(0, "40") }).await.expect("paid");
+    let closed = client.close_account(change()).await.expect("closed").into_inner();
+    assert_eq!(closed.state(), wire::AccountState::Closed);
+
+    // The first answer is given again as it was, whatever became of the account.
+    let again = client.open_account(order).await.expect("the first answer").into_inner();
+    assert_eq!(again, wire::Account { replayed: true, ..opened });
+    let customer = client.get_customer(wire::GetCustomerRequest { customer_id: 12 }).await.expect("known").into_inner();
+    assert_eq!(customer.accounts.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_are_kept_beside_the_journal_and_may_not_be_changed_under_one_id() {
+    let bank = TestBank::start(1).await;
+    let mut client = bank.client(0).await;
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    let order = wire::CreateCustomerRequest {
+        customer_id: 21,
+        name: "Ada Lovelace".to_owned(),
+        transaction_id: Some("00000000000000000000000000000002".to_owned()),
+        ..wire::CreateCustomerRequest::default()
+    };
+    let created = client.create_customer(order.clone()).await.expect("created").into_inner();
+    assert_eq!((created.name.as_str(), created.branch_id), ("Ada Lovelace", 1));
+    assert!(client.create_customer(order.clone()).await.expect("again").into_inner().replayed);
+    let other = wire::CreateCustomerRequest { name: "Charles Babbage".to_owned(), ..order };
+    let reused = client.create_customer(other.clone()).await.expect_err("another name");
+    assert_eq!(code(&reused), Some(ErrorCode::IdempotencyKeyReused));
+    let refused = client.create_customer(wire::CreateCustomerRequest { transaction_id: None, ..other }).await;
+    assert_eq!(code(&refused.expect_err("registered")), Some(ErrorCode::CustomerExists));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn history_is_newest_first_in_pages_and_filters() {
+    let bank = TestBank::start(3).await;
+    let mut client = bank.client(2).await;
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    for number in 1..=7 {
+        let order = wire::DepositRequest { memo: format!("number {number}"), ..deposit(1, &number.to_string()) };
+        client.deposit(order).await.expect("a receipt");
+    }
+    let account = client.query(query(1)).await.expect("a balance").into_inner().account_number;
+    client.withdraw(withdraw(1, "28")).await.expect("paid");
+    let ask = |page_token: String, kind: &str| wire::ListTransactionsRequest {
+        account_number: account.clone(),
+        page_size: 4,
+        page_token,
+        r#type: kind.to_owned(),
+        ..wire::ListTransactionsRequest::default()
+    };
+    let (mut seen, mut token) = (Vec::new(), String::new());
+    loop {
+        let page = client.list_transactions(ask(token, "")).await.expect("a page").into_inner();
+        seen.extend(page.entries.into_iter().map(|entry| (entry.r#type, entry.amount, entry.balance, entry.memo)));
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    let text = |parts: (&str, &str, &str, &str)| (parts.0.into(), parts.1.into(), parts.2.into(), parts.3.into());
+    assert_eq!(seen.len(), 9);
+    assert_eq!(seen[0], text(("withdrawal", "-28.00", "1000.00", "")));
+    assert_eq!(seen[1], text(("deposit", "7.00", "1028.00", "number 7")));
+    assert_eq!(seen[8], text(("opening_balance", "1000.00", "1000.00", "")));
+    let page = client.list_transactions(ask(String::new(), "withdrawal")).await.expect("a page").into_inner();
+    assert_eq!(page.entries.len(), 1);
+    for (token, kind) in [("0", ""), ("x", ""), ("99999", ""), ("", "theft")] {
+        let refused = client.list_transactions(ask(token.to_owned(), kind)).await.expect_err("refused");
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{token} {kind}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn malformed_requests_are_refused_by_field_and_change_nothing() {
+    let bank = TestBank::start(2).await;
+    let mut client = bank.client(1).await;
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    let id = |text: &str| Some(text.to_owned());
+    let cases = [
+        (deposit(0, "1"), ErrorCode::InvalidCustomerId, "customer_id"),
+        (deposit(-1, "1"), ErrorCode::InvalidCustomerId, "customer_id"),
+        (deposit(i64::MAX, "1"), ErrorCode::InvalidCustomerId, "customer_id"),
+        (deposit(1, ""), ErrorCode::InvalidAmount, "amount"),
+        (deposit(1, "0"), ErrorCode::InvalidAmount, "amount"),
+        (deposit(1, "-5"), ErrorCode::InvalidAmount, "amount"),
+        (deposit(1, "1e3"), ErrorCode::InvalidAmount, "amount"),
+        (deposit(1, "NaN"), ErrorCode::InvalidAmount, "amount"),
+        (deposit(1, "0.001"), ErrorCode::InvalidAmount, "amount"),
+        (deposit(1, "92233720368547758.08"), ErrorCode::InvalidAmount, "amount"),
+        (wire::DepositRequest { currency: "usd".into(), ..deposit(1, "1") }, ErrorCode::InvalidCurrency, "currency"),
+        (wire::DepositRequest { currency: "XAU".into(), ..deposit(1, "1") }, ErrorCode::InvalidCurrency, "currency"),
+        (
+            wire::DepositRequest { transaction_id: id(""), ..deposit(1, "1") },
+            ErrorCode::InvalidTransactionId,
+            "transaction_id",
+        ),
+        (
+            wire::DepositRequest { transaction_id: id("7"), ..deposit(1, "1") },
+            ErrorCode::InvalidTransactionId,
+            "transaction_id",
+        ),
+        (
+            wire::DepositRequest { transaction_id: id("2-00000000000000000000000000000001"), ..deposit(1, "1") },
+            ErrorCode::InvalidTransactionId,
+            "transaction_id",
+        ),
+        (
+            wire::DepositRequest { account_number: "12".into(), ..deposit(0, "1") },
+            ErrorCode::InvalidAccountNumber,
+            "account_number",
+        ),
+        (
+            wire::DepositRequest { account_number: "0001000000000151".into(), ..deposit(1, "1") },
+            ErrorCode::InvalidRequest,
+            "account_number",
+        ),
+        (wire::DepositRequest { memo: "x".repeat(141), ..deposit(1, "1") }, ErrorCode::InvalidRequest, "memo"),
+        (
+            wire::DepositRequest { metadata: [("k".into(), "v".repeat(1024))].into(), ..deposit(1, "1") },
+            ErrorCode::InvalidRequest,
+            "metadata",
+        ),
+        (
+            wire::DepositRequest {
+                caller: Some(wire::Caller { channel: "pigeon".into(), ..Default::default() }),
+                ..deposit(1, "1")
+            },
+            ErrorCode::InvalidRequest,
+            "caller.channel",
+        ),
+    ];
+    for (request, expected, field) in cases {
+        let refused = client.deposit(request.clone()).await.expect_err("refused");
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{request:?}");
+        assert_eq!(code(&refused), Some(expected), "{request:?}");
+        assert!(refused.message().starts_with(&format!("`{field}` ")), "{}", refused.message());
+    }
+    let nobody = client.withdraw(withdraw(11, "1")).await.expect_err("unknown");
+    assert_eq!(code(&nobody), Some(ErrorCode::CustomerNotFound));
+    for branch in [0, -3, i64::MAX] {
+        let refused = client.initialize_branch(initialize(branch)).await.expect_err("refused");
+        assert!(matches!(code(&refused), Some(ErrorCode::InvalidBranchId | ErrorCode::BranchNotFound)), "{branch}");
+    }
+    let above = client.initialize_branch(initialize(11)).await.expect_err("refused");
+    assert_eq!(code(&above), Some(ErrorCode::BranchNotFound));
+    let negative = wire::InitializeBranchRequest { initial_balance: Some("-1".into()), ..initialize(2) };
+    assert_eq!(code(&client.initialize_branch(negative).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
+    let product = wire::OpenAccountRequest { customer_id: 1, product: 99, ..Default::default() };
+    assert_eq!(code(&client.open_account(product).await.expect_err("refused")), Some(ErrorCode::InvalidRequest));
+    let twice = wire::OpenAccountRequest { customer_id: 1, joint_holders: vec![2, 2], ..Default::default() };
+    assert_eq!(code(&client.open_account(twice).await.expect_err("refused")), Some(ErrorCode::InvalidRequest));
+    let balance = client.query(query(1)).await.expect("a balance").into_inner();
+    assert_eq!(balance.balance, "1000.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_answers_each_operation_in_order() {
+    use wire::operation::Kind;
+    use wire::operation_result::Kind as Said;
+    let bank = TestBank::start(3).await;
+    let mut client = bank.client(0).await;
+    for branch in [1, 2] {
+        client.initialize_branch(initialize(branch)).await.expect("opened");
+    }
+    let operation = |kind| wire::Operation { kind: Some(kind) };
+    let operations = vec![
+        operation(Kind::Deposit(deposit(1, "1"))),
+        operation(Kind::Deposit(deposit(2, "2"))),
+        operation(Kind::Withdraw(withdraw(1, "5000"))),
+        operation(Kind::Query(query(1))),
+        operation(Kind::Deposit(deposit(3, "1"))),
+        wire::Operation { kind: None },
+        operation(Kind::Query(query(2))),
+    ];
+    let results = client.batch(wire::BatchRequest { operations }).await.expect("results").into_inner().results;
+    let said: Vec<String> = results
+        .into_iter()
+        .map(|result| match result.kind.expect("an answer") {
+            Said::Receipt(receipt) => receipt.balance,
+            Said::Balance(balance) => balance.balance,
+            Said::Failure(failure) => failure.code,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(
+        said,
+        ["1001.00", "1002.00", "INSUFFICIENT_FUNDS", "1001.00", "BRANCH_NOT_FOUND", "INVALID_REQUEST", "1002.00"]
+    );
+    let many = vec![wire::Operation { kind: None }; 8193];
+    let refused = client.batch(wire::BatchRequest { operations: many }).await.expect_err("too many");
+    assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_answers_by_correlation_id_and_ends_when_the_server_stops() {
+    use tokio_stream::StreamExt as _;
+    use wire::operation::Kind;
+    let bank = TestBank::start(2).await;
+    let mut client = bank.client(0).await;
+    for branch in [1, 2] {
+        client.initialize_branch(initialize(branch)).await.expect("opened");
+    }
+    let (sender, receiver) = tokio::sync::mpsc::channel(4);
+    let outgoing = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.batch_stream(outgoing).await.expect("a stream").into_inner();
+    let operations = (1..=100).map(|number| wire::StreamOperation {
+        correlation_id: number,
+        operation: Some(wire::Operation { kind: Some(Kind::Deposit(deposit(1 + number as i64 % 2, "1"))) }),
+        timeout_ms: 5000,
+    });
+    sender.send(wire::BatchStreamRequest { operations: operations.collect() }).await.expect("sent");
+    let mut answered = std::collections::BTreeSet::new();
+    while answered.len() < 100 {
+        let message = answers.next().await.expect("more").expect("a message");
+        for result in message.results {
+            assert!(matches!(
+                result.result.and_then(|result| result.kind),
+                Some(wire::operation_result::Kind::Receipt(_))
+            ));
+            assert!(answered.insert(result.correlation_id), "twice");
+        }
+    }
+    for server in bank.servers {
+        server.stop().await;
+    }
+    assert!(answers.next().await.is_none(), "the stream ends cleanly");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_may_not_forward_again_names_the_owner() {
+    let bank = TestBank::start(3).await;
+    let mut client = bank.client(0).await;
+    let mut request = tonic::Request::new(query(2));
+    request.metadata_mut().insert(bank_proto::metadata::HOPS, "2".parse().expect("a number"));
+    let refused = client.query(request).await.expect_err("refused");
+    assert_eq!((refused.code(), code(&refused)), (tonic::Code::FailedPrecondition, Some(ErrorCode::WrongBranch)));
+    use tonic_types::StatusExt as _;
+    let info = refused.get_details_error_info().expect("details");
+    assert_eq!(info.metadata.get("owner").map(String::as_str), Some("1"));
+}

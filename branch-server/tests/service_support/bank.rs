@@ -1,0 +1,81 @@
+//! A whole bank of branch servers in one process, on real ports.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(unreachable_pub, reason = "shared by test files as a module")]
+
+use bank_proto::wire::bank_service_client::BankServiceClient;
+use bank_proto::{ErrorCode, wire};
+use branch_server::{LogFormat, Running, Settings, Store, start};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tonic::transport::Channel;
+
+/// A bank of ten branches on one or more servers in this process.
+pub struct TestBank {
+    pub directory: TempDir,
+    pub servers: Vec<Running>,
+}
+
+impl TestBank {
+    pub async fn start(servers: u32) -> TestBank {
+        TestBank::start_in(tempfile::tempdir().expect("a directory"), servers).await
+    }
+
+    pub async fn start_in(directory: TempDir, servers: u32) -> TestBank {
+        let mut listeners = Vec::new();
+        for _ in 0..servers {
+            listeners.push(TcpListener::bind("127.0.0.1:0").await.expect("a port"));
+        }
+        let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().expect("an address"));
+        let peers: Vec<String> = listeners.iter().map(url).collect();
+        let mut bank = TestBank { directory, servers: Vec::new() };
+        for (ordinal, listener) in (0..).zip(listeners) {
+            let settings = Settings {
+                listen: listener.local_addr().expect("an address"),
+                store: Store::Sqlite(bank.directory.path().to_owned()),
+                branches: 10,
+                server_ordinal: ordinal,
+                peers: peers.clone(),
+                log_format: LogFormat::Text,
+                log: "warn".to_owned(),
+                exit_with_parent: false,
+            };
+            bank.servers.push(start(settings, listener).await.expect("a server"));
+        }
+        bank
+    }
+
+    pub async fn client(&self, server: usize) -> BankServiceClient<Channel> {
+        let url = format!("http://{}", self.servers[server].address());
+        BankServiceClient::connect(url).await.expect("a connection")
+    }
+
+    /// Stops every server and starts the bank again on the same data.
+    pub async fn restart(self) -> TestBank {
+        let count = self.servers.len() as u32;
+        for server in self.servers {
+            server.stop().await;
+        }
+        TestBank::start_in(self.directory, count).await
+    }
+}
+
+pub fn deposit(customer: i64, amount: &str) -> wire::DepositRequest {
+    wire::DepositRequest { customer_id: customer, amount: amount.to_owned(), ..wire::DepositRequest::default() }
+}
+
+pub fn withdraw(customer: i64, amount: &str) -> wire::WithdrawRequest {
+    wire::WithdrawRequest { customer_id: customer, amount: amount.to_owned(), ..wire::WithdrawRequest::default() }
+}
+
+pub fn query(customer: i64) -> wire::QueryRequest {
+    wire::QueryRequest { customer_id: customer, ..wire::QueryRequest::default() }
+}
+
+pub fn initialize(branch: i64) -> wire::InitializeBranchRequest {
+    wire::InitializeBranchRequest { branch_id: branch, ..wire::InitializeBranchRequest::default() }
+}
+
+pub fn code(status: &tonic::Status) -> Option<ErrorCode> {
+    ErrorCode::from_status(status)
+}
