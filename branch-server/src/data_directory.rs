@@ -49,6 +49,9 @@ pub enum DataError {
         /// The directory.
         directory: PathBuf,
     },
+    /// A branch's journal is whole, but not for this program or these settings.
+    #[error("{0}")]
+    Journal(String),
     /// It cannot be read or written.
     #[error("{path} cannot be used: {error}")]
     Io {
@@ -115,6 +118,9 @@ pub fn not_the_branchs_fault(error: &OpenBranchError) -> Option<DataError> {
         OpenBranchError::Journal(OpenError::Lock(LockError::Held { directory })) => {
             Some(DataError::InUse { directory: directory.clone() })
         }
+        OpenBranchError::Journal(
+            error @ (OpenError::NewerFormat { .. } | OpenError::OtherBranches { .. } | OpenError::Busy { .. }),
+        ) => Some(DataError::Journal(error.to_string())),
         _ => None,
     }
 }

@@ -390,3 +390,40 @@ async fn a_server_that_may_not_forward_again_names_the_owner() {
     let info = refused.get_details_error_info().expect("details");
     assert_eq!(info.metadata.get("owner").map(String::as_str), Some("1"));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reflection_lists_the_services_in_both_versions_and_health_answers_for_each() {
+    use tokio_stream::StreamExt as _;
+    let bank = TestBank::start(1).await;
+    let url = format!("http://{}", bank.servers[0].address());
+    let channel = tonic::transport::Endpoint::from_shared(url.clone()).expect("a url").connect().await.expect("connected");
+
+    macro_rules! listed {
+        ($version:ident) => {{
+            use tonic_reflection::pb::$version as pb;
+            let mut client = pb::server_reflection_client::ServerReflectionClient::new(channel.clone());
+            let list = pb::server_reflection_request::MessageRequest::ListServices(String::new());
+            let request = pb::ServerReflectionRequest { host: String::new(), message_request: Some(list) };
+            let answers = client.server_reflection_info(tokio_stream::once(request)).await.expect("a stream");
+            let answer = answers.into_inner().next().await.expect("an answer").expect("no error");
+            match answer.message_response.expect("a response") {
+                pb::server_reflection_response::MessageResponse::ListServicesResponse(list) => {
+                    list.service.into_iter().map(|service| service.name).collect::<Vec<_>>()
+                }
+                other => panic!("{other:?}"),
+            }
+        }};
+    }
+    for mut services in [listed!(v1), listed!(v1alpha)] {
+        services.retain(|name| !name.starts_with("grpc.reflection"));
+        services.sort();
+        assert_eq!(services, ["bank.v1.BankService", "grpc.health.v1.Health"]);
+    }
+
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    for service in ["", "bank.v1.BankService", "liveness"] {
+        let question = tonic_health::pb::HealthCheckRequest { service: service.to_owned() };
+        let answer = health.check(question).await.expect("known").into_inner();
+        assert_eq!(answer.status(), tonic_health::pb::health_check_response::ServingStatus::Serving, "{service}");
+    }
+}

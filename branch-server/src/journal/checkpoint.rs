@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use worker::Worker;
 
-/// Frames in the WAL at which emptying it begins.
+/// Frames in the WAL at which emptying it begins, unless a quarter of the limit is less.
 const BEGIN_FRAMES: u64 = 1000;
 /// So few frames the writer copies itself.
 const FEW_FRAMES: u64 = 256;
@@ -30,6 +30,7 @@ pub(super) struct Checkpointer {
     /// None when the writer works alone.
     worker: Option<Worker>,
     wal_path: PathBuf,
+    begin_frames: u64,
     limit_frames: u64,
     /// Frames in the WAL after the last append.
     frames: u64,
@@ -50,15 +51,10 @@ impl Checkpointer {
         let connect = || Connection::open(path);
         let page_bytes: u64 = connect()?.pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))?.into();
         let worker = if settings.background { Some(Worker::start(connect()?)?) } else { None };
-        let mut wal_path = path.as_os_str().to_owned();
-        wal_path.push("-wal");
-        Ok(Checkpointer {
-            worker,
-            wal_path: wal_path.into(),
-            limit_frames: (settings.wal_limit_bytes / page_bytes).max(BEGIN_FRAMES),
-            frames: 0,
-            next_frames: BEGIN_FRAMES,
-        })
+        let limit_frames = settings.wal_limit_bytes / page_bytes;
+        let begin_frames = BEGIN_FRAMES.min(limit_frames / 4);
+        let wal_path = wal_path(path);
+        Ok(Checkpointer { worker, wal_path, begin_frames, limit_frames, frames: 0, next_frames: begin_frames })
     }
 
     /// Does between two group commits what keeps the WAL short.
@@ -67,7 +63,7 @@ impl Checkpointer {
         let appended = match frames.checked_sub(self.frames) {
             Some(appended) => appended,
             None => {
-                self.next_frames = BEGIN_FRAMES;
+                self.next_frames = self.begin_frames;
                 frames
             }
         };
@@ -87,7 +83,7 @@ impl Checkpointer {
                 self.copy(connection)?;
             } else {
                 worker.wake();
-                self.next_frames = frames + RETRY_FRAMES;
+                self.next_frames = frames + RETRY_FRAMES.min(self.begin_frames);
             }
         }
         Ok(())
@@ -95,14 +91,26 @@ impl Checkpointer {
 
     /// The bytes that the WAL takes on disk.
     pub(super) fn wal_bytes(&self) -> u64 {
-        // A look at its name alone: nothing is opened, so no lock of SQLite's is lost by closing.
-        std::fs::metadata(&self.wal_path).map_or(0, |metadata| metadata.len())
+        wal_bytes(&self.wal_path)
     }
 
     fn copy(&mut self, connection: &Connection) -> Result<(), CheckpointError> {
-        self.next_frames = self.frames + RETRY_FRAMES;
+        self.next_frames = self.frames + RETRY_FRAMES.min(self.begin_frames);
         checkpoint(connection)
     }
+}
+
+/// Where the write-ahead log of a database stands.
+pub(super) fn wal_path(path: &Path) -> PathBuf {
+    let mut wal_path = path.as_os_str().to_owned();
+    wal_path.push("-wal");
+    wal_path.into()
+}
+
+/// The bytes that a write-ahead log takes on disk.
+pub(super) fn wal_bytes(wal_path: &Path) -> u64 {
+    // A look at its name alone: nothing is opened, so no lock of SQLite's is lost by closing.
+    std::fs::metadata(wal_path).map_or(0, |metadata| metadata.len())
 }
 
 /// Why the WAL can no longer be emptied. The process must end.

@@ -10,6 +10,7 @@ use crate::ledger::{Command, Entry, Ledger, Target};
 use bank_proto::{AccountSerial, BranchId, ErrorCode, Money, Timestamp, TransactionKey};
 use std::collections::HashMap;
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// The single writer of one branch: its ledger, its ids and its journal.
 pub struct Desk {
@@ -120,11 +121,14 @@ impl Desk {
 
     /// Answers in memory. With `accepts_orders` false every new order is refused for want of room.
     fn answer_all(&mut self, jobs: &[Job], accepts_orders: bool) -> Result<Vec<Vec<Answered>>, Fatal> {
-        jobs.iter().map(|job| job.requests.iter().map(|asked| self.answer(asked, accepts_orders)).collect()).collect()
+        let now = self.clock.instant();
+        jobs.iter()
+            .map(|job| job.requests.iter().map(|asked| self.answer(asked, now, accepts_orders)).collect())
+            .collect()
     }
 
-    fn answer(&mut self, asked: &Asked, accepts_orders: bool) -> Result<Answered, Fatal> {
-        let is_late = asked.deadline.is_some_and(|deadline| deadline <= self.clock.instant());
+    fn answer(&mut self, asked: &Asked, now: Instant, accepts_orders: bool) -> Result<Answered, Fatal> {
+        let is_late = asked.deadline.is_some_and(|deadline| deadline <= now);
         match &asked.request {
             Request::Read(_) if is_late => Ok(Answered {
                 key: None,

@@ -6,7 +6,7 @@ use super::fold::{Fold, Folded, begins_transaction};
 use super::rows::RowError;
 use crate::derived::{self, TransactionIds};
 use crate::environment::Clock;
-use crate::journal::{Journal as _, JournalReader, JournalSettings, OpenError, ReadError, SqliteJournal};
+use crate::journal::{Journal, JournalReader, JournalSettings, OpenError, ReadError, SqliteJournal};
 use bank_proto::BranchId;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -42,7 +42,8 @@ pub enum OpenBranchError {
     Files(#[from] std::io::Error),
 }
 
-/// Opens a branch, or founds it when its directory is empty.
+/// Opens a branch, or founds it when its directory is empty. `decorate` may put something between
+/// the desk and its journal; a bank in earnest puts nothing there.
 ///
 /// # Errors
 /// Why the branch must not serve; another branch may.
@@ -51,6 +52,7 @@ pub fn open_branch(
     branch: BranchId,
     branches: u32,
     clock: Arc<dyn Clock>,
+    decorate: impl FnOnce(SqliteJournal) -> Box<dyn Journal>,
 ) -> Result<OpenedBranch, OpenBranchError> {
     let snapshot = derived::read_snapshot(directory, branch);
     let known_sequence = derived::known_sequence(directory, snapshot.as_ref());
@@ -89,6 +91,6 @@ pub fn open_branch(
         return Err(OpenBranchError::Chain);
     }
     let folded_rows = folded.sequence - begin_sequence;
-    let desk = Desk::new(branch, folded.ledger, Box::new(journal), ids, clock, folded.booked_at);
+    let desk = Desk::new(branch, folded.ledger, decorate(journal), ids, clock, folded.booked_at);
     Ok(OpenedBranch { desk, reader, folded_rows })
 }

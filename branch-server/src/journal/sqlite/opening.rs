@@ -2,7 +2,7 @@
 
 use super::columns::RowReader;
 use super::{JOURNAL_FILE, JournalSettings, OpenError, SqliteJournal, schema};
-use crate::journal::checkpoint::Checkpointer;
+use crate::journal::checkpoint::{self, Checkpointer};
 use crate::journal::lock::BranchLock;
 use crate::journal::{ChainHash, Sequence, wal};
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
@@ -23,7 +23,7 @@ pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<Sqlite
     look_at_wal(&path)?;
 
     let store = |error: rusqlite::Error| OpenError::from_sqlite(&path, &error);
-    let mut connection = connect(&path).map_err(store)?;
+    let mut connection = connect(&path, &settings).map_err(store)?;
     schema::create_or_check(&mut connection, &path, settings.branch, settings.branches)?;
     let found = state(&connection).map_err(store)?;
     if found.last_sequence < settings.known_sequence {
@@ -113,7 +113,7 @@ fn raise_epoch(connection: &mut Connection) -> rusqlite::Result<u64> {
     Ok(epoch.cast_unsigned())
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(path: &Path, settings: &JournalSettings) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -131,14 +131,14 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
          PRAGMA secure_delete = ON;
          PRAGMA trusted_schema = OFF;",
     )?;
+    // What a long reader made of the WAL is given back when it starts over.
+    connection.pragma_update(None, "journal_size_limit", settings.wal_limit_bytes.cast_signed())?;
     Ok(connection)
 }
 
 /// Refuses a WAL that lost acknowledged commits, and one whose journal is gone.
 fn look_at_wal(path: &Path) -> Result<(), OpenError> {
-    let mut wal_path = path.as_os_str().to_owned();
-    wal_path.push("-wal");
-    let wal_path = Path::new(&wal_path);
+    let wal_path = &checkpoint::wal_path(path);
     let found = wal::look(wal_path).map_err(|error| match error {
         wal::WalError::Io(source) => OpenError::Io { path: wal_path.to_owned(), source },
         wal::WalError::Damaged(damage) => OpenError::Damaged { path: wal_path.to_owned(), what: damage.to_string() },

@@ -2,7 +2,7 @@
 
 use super::columns::{RowReader, select_rows};
 use super::{JOURNAL_FILE, ReadError};
-use crate::journal::{GroupCommit, Row, Sequence};
+use crate::journal::{GroupCommit, Row, Sequence, checkpoint};
 use bank_proto::{AccountSerial, CustomerId};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _};
 use std::ops::ControlFlow;
@@ -123,6 +123,12 @@ impl JournalReader {
         visit: impl FnMut(Row, Option<GroupCommit>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         for_each(&self.connection, &mut self.rows, first, visit)
+    }
+
+    /// The bytes that the write-ahead log takes on disk: how far the writer's checkpoints are behind.
+    #[must_use]
+    pub fn wal_bytes(&self) -> u64 {
+        checkpoint::wal_bytes(&checkpoint::wal_path(&self.directory.join(JOURNAL_FILE)))
     }
 
     /// The personal name of a customer, if one was given and not erased.
