@@ -135,7 +135,9 @@ async fn open(
     let directory = data_directory::branch_directory(directory, branch);
     let opening = {
         let directory = directory.clone();
-        tokio::task::spawn_blocking(move || opening::open_branch(&directory, branch, branch_count, clock, |journal| Box::new(journal)))
+        tokio::task::spawn_blocking(move || {
+            opening::open_branch(&directory, branch, branch_count, clock, |journal| Box::new(journal))
+        })
     };
     let opened = opening.await.map_err(|error| StartError::System(error.to_string()))?;
     let opened = match opened {

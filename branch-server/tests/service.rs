@@ -396,7 +396,8 @@ async fn reflection_lists_the_services_in_both_versions_and_health_answers_for_e
     use tokio_stream::StreamExt as _;
     let bank = TestBank::start(1).await;
     let url = format!("http://{}", bank.servers[0].address());
-    let channel = tonic::transport::Endpoint::from_shared(url.clone()).expect("a url").connect().await.expect("connected");
+    let channel =
+        tonic::transport::Endpoint::from_shared(url.clone()).expect("a url").connect().await.expect("connected");
 
     macro_rules! listed {
         ($version:ident) => {{

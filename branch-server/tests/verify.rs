@@ -112,7 +112,12 @@ async fn a_forged_branch_refuses_to_serve_and_the_others_go_on() {
     assert_eq!(support::code(&refused), Some(bank_proto::ErrorCode::BranchUnavailable));
     assert!(!refused.message().contains("row 9"), "no internal text: {}", refused.message());
     client.initialize_branch(initialize(2)).await.expect("the others go on");
-    let branches = client.list_branches(bank_proto::wire::ListBranchesRequest::default()).await.expect("a list").into_inner().branches;
+    let branches = client
+        .list_branches(bank_proto::wire::ListBranchesRequest::default())
+        .await
+        .expect("a list")
+        .into_inner()
+        .branches;
     assert_eq!(branches[0].state(), bank_proto::wire::BranchState::Damaged);
     assert!(branches[0].detail.contains("row 9"), "{}", branches[0].detail);
 }
