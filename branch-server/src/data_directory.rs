@@ -3,7 +3,7 @@
 use crate::journal::OpenError;
 use crate::journal::lock::LockError;
 use crate::teller::opening::OpenBranchError;
-use bank_proto::BranchId;
+use bank_proto::{Assignment, BranchId};
 use serde::{Deserialize, Serialize};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,9 @@ pub struct BankFile {
     pub format: u32,
     /// How many branches the bank was founded with.
     pub branches: u32,
+    /// How many branch servers there were at the founding; 0 when that is not known.
+    #[serde(default)]
+    pub servers: u32,
 }
 
 /// Why a data directory cannot be used.
@@ -42,6 +45,21 @@ pub enum DataError {
         found: u32,
         /// How many the settings say.
         wanted: u32,
+    },
+    /// A branch is assigned to this server, but its books are not here.
+    #[error(
+        "{directory} was founded for {founded} branch servers and does not hold branch {branch}, which is this \
+         server's now that there are {servers}; its books are elsewhere: start {founded} servers, or move the branch"
+    )]
+    BranchElsewhere {
+        /// The directory.
+        directory: PathBuf,
+        /// The branch that is not there.
+        branch: BranchId,
+        /// How many servers there were at the founding.
+        founded: u32,
+        /// How many there are now.
+        servers: u32,
     },
     /// Another process has it.
     #[error("{directory} is in use by another process")]
@@ -76,16 +94,18 @@ pub fn branch_directory(directory: &Path, branch: BranchId) -> PathBuf {
     directory.join(format!("branch-{:04}", branch.get()))
 }
 
-/// Founds a bank in an empty directory, or checks that the one there fits.
+/// Founds a bank in an empty directory, or checks that the one there fits: with another number of
+/// servers than at the founding, no branch may be founded anew, because its books are elsewhere.
 ///
 /// # Errors
 /// Why the directory cannot be used.
-pub fn prepare(directory: &Path, branches: u32) -> Result<BankFile, DataError> {
+pub fn prepare(directory: &Path, assignment: Assignment, server: u32) -> Result<BankFile, DataError> {
+    let (branches, servers) = (assignment.branches(), assignment.servers());
     let path = directory.join("bank.json");
     let failed = |error| DataError::Io { path: path.clone(), error };
     std::fs::create_dir_all(directory).map_err(|error| DataError::Io { path: directory.to_owned(), error })?;
     if !path.exists() {
-        let text = serde_json::to_string(&BankFile { format: FORMAT, branches }).unwrap_or_default();
+        let text = serde_json::to_string(&BankFile { format: FORMAT, branches, servers }).unwrap_or_default();
         // Several servers of one machine may found the bank at the same moment: each writes a
         // file of its own, and the first link wins.
         let draft = directory.join(format!("bank.json.{}", std::process::id()));
@@ -106,6 +126,13 @@ pub fn prepare(directory: &Path, branches: u32) -> Result<BankFile, DataError> {
     }
     if bank.branches != branches {
         return Err(DataError::Branches { directory: directory.to_owned(), found: bank.branches, wanted: branches });
+    }
+    if bank.servers != servers {
+        let absent = |branch: &BranchId| !branch_directory(directory, *branch).exists();
+        if let Some(branch) = assignment.branches_of(server).find(absent) {
+            let directory = directory.to_owned();
+            return Err(DataError::BranchElsewhere { directory, branch, founded: bank.servers, servers });
+        }
     }
     Ok(bank)
 }

@@ -27,7 +27,7 @@ pub fn run(settings: Settings) -> ExitCode {
 fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Settings(_) => EXIT_SETTINGS,
-        StartError::Data(DataError::Branches { .. }) => EXIT_SETTINGS,
+        StartError::Data(DataError::Branches { .. } | DataError::BranchElsewhere { .. }) => EXIT_SETTINGS,
         StartError::Data(_) | StartError::Listen { .. } => EXIT_UNAVAILABLE,
         StartError::System(_) => EXIT_INTERNAL,
     }

@@ -83,7 +83,7 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let assignment = settings.assignment()?;
     let peers = connect(&settings)?;
     let Store::Sqlite(directory) = &settings.store;
-    data_directory::prepare(directory, settings.branches)?;
+    data_directory::prepare(directory, assignment, settings.server_ordinal)?;
     let metrics = telemetry::metrics().map_err(|error| StartError::System(error.to_string()))?;
 
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);

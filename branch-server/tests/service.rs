@@ -428,3 +428,28 @@ async fn reflection_lists_the_services_in_both_versions_and_health_answers_for_e
         assert_eq!(answer.status(), tonic_health::pb::health_check_response::ServingStatus::Serving, "{service}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_refuses_to_found_a_branch_whose_books_are_elsewhere() {
+    let settings = |directory: &tempfile::TempDir, servers: usize| branch_server::Settings {
+        store: branch_server::Store::Sqlite(directory.path().to_owned()),
+        peers: vec!["http://127.0.0.1:9".to_owned(); servers],
+        ..support::settings()
+    };
+    let start = async |settings| {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        branch_server::start(settings, listener).await
+    };
+    // Server 0 of three, with a directory of its own, holds branches 1, 4, 7 and 10.
+    let own = tempfile::tempdir().expect("a directory");
+    start(settings(&own, 3)).await.expect("founded").stop().await;
+    let refused = start(settings(&own, 4)).await.err().expect("branch 5 is not here").to_string();
+    assert!(refused.contains("does not hold branch 5"), "{refused}");
+    start(settings(&own, 3)).await.expect("as before").stop().await;
+    // A directory that all servers share holds every branch, however many servers there are.
+    let bank = TestBank::start(3).await;
+    for server in bank.servers {
+        server.stop().await;
+    }
+    TestBank::start_in(bank.directory, 2).await;
+}

@@ -36,6 +36,8 @@ pub struct TransactionIds {
     recent: HashMap<TransactionKey, Sequence>,
     /// The last row whose id is in `recent`, or in what came before it.
     last: Sequence,
+    /// Ids inserted since the last run was begun.
+    since_flush: usize,
     /// Oldest first; each begins where the one before it ends.
     runs: Vec<Arc<Run>>,
     flush: Option<Flush>,
@@ -117,6 +119,7 @@ impl TransactionIds {
             ids_per_run,
             recent: HashMap::new(),
             last: covered,
+            since_flush: 0,
             runs,
             flush: None,
         };
@@ -125,17 +128,15 @@ impl TransactionIds {
 
     /// Adds the id of a durable row. Waits for the run before last when that is not yet written, so
     /// that memory stays bounded.
-    ///
-    /// # Errors
-    /// A run could not be written.
-    pub fn insert(&mut self, key: TransactionKey, sequence: Sequence) -> io::Result<()> {
+    pub fn insert(&mut self, key: TransactionKey, sequence: Sequence) {
         self.recent.insert(key, sequence);
         self.last = sequence;
-        if self.recent.len() >= self.ids_per_run {
-            self.finish_flush()?;
-            self.begin_flush()?;
+        self.since_flush += 1;
+        if self.since_flush >= self.ids_per_run {
+            self.since_flush = 0;
+            self.finish_flush();
+            self.begin_flush();
         }
-        Ok(())
     }
 
     /// The first row of the transaction with this id, if there ever was one.
@@ -164,32 +165,40 @@ impl TransactionIds {
         self.runs.iter().map(|run| run.memory_bytes()).sum()
     }
 
-    fn begin_flush(&mut self) -> io::Result<()> {
+    fn begin_flush(&mut self) {
         let ids = Arc::new(std::mem::take(&mut self.recent));
         let first = self.runs.last().map_or(0, |run| run.last()) + 1;
         let (directory, branch, last) = (self.directory.clone(), self.branch, self.last);
         let (flushed, runs, unit) = (ids.clone(), self.runs.clone(), self.ids_per_run);
         let work = move || write_and_merge(&directory, branch, first, last, &flushed, runs, unit);
-        let thread = std::thread::Builder::new().name(format!("ids-{}", self.branch)).spawn(work)?;
-        self.flush = Some(Flush { ids, thread });
-        Ok(())
+        match std::thread::Builder::new().name(format!("ids-{}", self.branch)).spawn(work) {
+            Ok(thread) => self.flush = Some(Flush { ids, thread }),
+            Err(error) => self.keep(&ids, &error),
+        }
     }
 
-    fn finish_flush(&mut self) -> io::Result<()> {
+    fn finish_flush(&mut self) {
         if let Some(flush) = self.flush.take() {
-            self.runs = match flush.thread.join() {
-                Ok(runs) => runs?,
-                Err(_) => return Err(io::Error::other("the thread that writes runs of ids broke an invariant")),
-            };
+            match flush.thread.join() {
+                Ok(Ok(runs)) => self.runs = runs,
+                Ok(Err(error)) => self.keep(&flush.ids, &error),
+                Err(_) => self.keep(&flush.ids, &io::Error::other("a broken invariant")),
+            }
         }
-        Ok(())
+    }
+
+    /// Ids that could not be written stay in memory and go into the next run: a full disk must not
+    /// stop a branch, and it refuses new orders by itself.
+    fn keep(&mut self, ids: &HashMap<TransactionKey, Sequence>, error: &io::Error) {
+        tracing::warn!(branch = %self.branch, ids = ids.len(), %error, "a run of transaction ids was not written; they stay in memory");
+        self.recent.extend(ids);
     }
 }
 
 impl Drop for TransactionIds {
     fn drop(&mut self) {
-        // What could not be written is made again from the journal.
-        let _ = self.finish_flush();
+        // What cannot be written is made again from the journal.
+        self.finish_flush();
     }
 }
 

@@ -57,6 +57,15 @@ impl BranchLock {
     }
 }
 
+impl Drop for BranchLock {
+    /// Gives the lock back aloud: a process that is being started by another thread at this moment
+    /// has the file open too, and would keep it locked after we closed it.
+    fn drop(&mut self) {
+        // When this fails, closing the file does it.
+        let _ = self.file.unlock();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

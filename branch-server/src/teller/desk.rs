@@ -108,9 +108,7 @@ impl Desk {
             self.ledger.commit();
             // Only what is durable becomes an id that outlives the process.
             for row in rows.iter().filter(|row| row.fingerprint.is_some()) {
-                self.ids.insert(row.transaction, row.sequence).map_err(|error| {
-                    AppendError::Fatal(format!("the index of transaction ids cannot be written: {error}"))
-                })?;
+                self.ids.insert(row.transaction, row.sequence);
             }
         }
         rows.clear();

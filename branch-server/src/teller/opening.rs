@@ -68,7 +68,7 @@ pub fn open_branch(
     reader.for_each(begin_sequence.min(covered) + 1, |row, closing| {
         let taken = (|| {
             if begins_transaction(&row) && row.sequence > covered {
-                ids.insert(row.transaction, row.sequence)?;
+                ids.insert(row.transaction, row.sequence);
             }
             if row.sequence > begin_sequence {
                 fold.take(row, closing)?;

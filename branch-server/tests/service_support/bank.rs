@@ -33,12 +33,9 @@ impl TestBank {
             let settings = Settings {
                 listen: listener.local_addr().expect("an address"),
                 store: Store::Sqlite(bank.directory.path().to_owned()),
-                branches: 10,
                 server_ordinal: ordinal,
                 peers: peers.clone(),
-                log_format: LogFormat::Text,
-                log: "warn".to_owned(),
-                exit_with_parent: false,
+                ..settings()
             };
             bank.servers.push(start(settings, listener).await.expect("a server"));
         }
@@ -78,4 +75,18 @@ pub fn initialize(branch: i64) -> wire::InitializeBranchRequest {
 
 pub fn code(status: &tonic::Status) -> Option<ErrorCode> {
     ErrorCode::from_status(status)
+}
+
+/// Settings that a test makes its own of.
+pub fn settings() -> Settings {
+    Settings {
+        listen: ([127, 0, 0, 1], 0).into(),
+        store: Store::Sqlite("nowhere".into()),
+        branches: 10,
+        server_ordinal: 0,
+        peers: Vec::new(),
+        log_format: LogFormat::Text,
+        log: "warn".to_owned(),
+        exit_with_parent: false,
+    }
 }

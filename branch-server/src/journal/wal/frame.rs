@@ -115,6 +115,20 @@ fn add_words(big_endian: bool, sum: (u32, u32), bytes: &[u8]) -> (u32, u32) {
     (first, second)
 }
 
+/// A right header, to make a WAL of.
+#[cfg(test)]
+pub(super) fn header_bytes(page_bytes: usize, salts: [u8; 8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for word in [MAGIC, VERSION, page_bytes as u32, 0] {
+        bytes.extend(word.to_be_bytes());
+    }
+    bytes.extend(salts);
+    let checksum = add_words(false, (0, 0), &bytes);
+    bytes.extend(checksum.0.to_be_bytes());
+    bytes.extend(checksum.1.to_be_bytes());
+    bytes
+}
+
 /// A header's field: four bytes, the highest first, whatever the checksums use.
 fn word(bytes: &[u8], place: usize) -> u32 {
     let mut word = [0; 4];

@@ -91,6 +91,55 @@ fn a_damaged_sector_before_the_last_commit_is_refused() {
     }
 }
 
+/// A WAL of made-up pages: each frame's page number and, if it ends a commit, the database's size.
+fn made(frames: &[(u32, u32)]) -> Vec<u8> {
+    let mut bytes = frame::header_bytes(PAGE, [7; 8]);
+    let header = WalHeader::parse(&bytes).expect("a header");
+    let mut checksum = header.checksum;
+    for (index, (page, commit_pages)) in frames.iter().enumerate() {
+        let mut frame = vec![index as u8 + 1; FRAME];
+        frame[..4].copy_from_slice(&page.to_be_bytes());
+        frame[4..8].copy_from_slice(&commit_pages.to_be_bytes());
+        frame[8..16].copy_from_slice(&header.salts);
+        (checksum, _) = header.frame_checksum(checksum, &frame, &FrameHeader::parse(&frame));
+        frame[16..20].copy_from_slice(&checksum.0.to_be_bytes());
+        frame[20..24].copy_from_slice(&checksum.1.to_be_bytes());
+        bytes.extend(frame);
+    }
+    bytes
+}
+
+/// The same with two words of a frame's page changed, as more than one flipped bit would.
+fn spoilt(frames: &[(u32, u32)], frame: usize) -> Vec<u8> {
+    let mut bytes = made(frames);
+    let page = HEADER_BYTES + frame * FRAME + FRAME_HEADER_BYTES;
+    bytes[page..page + 8].fill(0xEE);
+    bytes
+}
+
+#[test]
+fn a_bad_frame_is_damage_when_its_commit_ended_before_others_began() {
+    // Pages rise throughout, so only the frame that ends the first commit tells.
+    let frames = [(1, 0), (2, 2), (3, 0), (4, 4)];
+    assert_eq!(judged(&made(&frames)).map(|found| found.commits), Ok(2));
+    for bad in [0, 1] {
+        let damage = judged(&spoilt(&frames, bad)).expect_err("damage");
+        assert!(matches!(damage, WalDamage::BeforeLaterCommit { later: 3, .. }), "{damage}");
+    }
+    for bad in [2, 3] {
+        assert_eq!(judged(&spoilt(&frames, bad)).map(|found| found.commits), Ok(1), "the last commit may be torn");
+    }
+}
+
+#[test]
+fn a_bad_frame_is_damage_when_pages_do_not_rise_behind_it() {
+    // The frame that ended the first commit lost its mark, so only the pages tell.
+    let mut bytes = spoilt(&[(3, 0), (5, 5), (5, 5)], 1);
+    bytes[HEADER_BYTES + FRAME + 4..HEADER_BYTES + FRAME + 8].fill(0);
+    let damage = judged(&bytes).expect_err("damage");
+    assert!(matches!(damage, WalDamage::BeforeLaterCommit { frame: 2, later: 3, .. }), "{damage}");
+}
+
 #[test]
 fn a_wal_cut_anywhere_keeps_every_commit_before_the_cut() {
     let sample = sample(&[1, 1, 5, 1, 9]);
@@ -106,19 +155,22 @@ fn a_wal_cut_anywhere_keeps_every_commit_before_the_cut() {
 fn a_last_commit_of_which_any_sectors_are_missing_is_torn() {
     // A tear leaves each sector as it was before: zeros in a new part of the file, or frames of
     // an older use of it.
-    let sample = sample(&[1, 5, 1, 24]);
+    let sample = sample(&[1, 5, 1, 200]);
     let older = {
-        let mut older = self::sample(&[1, 5, 1, 24]).bytes;
+        let mut older = self::sample(&[1, 5, 1, 200]).bytes;
         older.rotate_left(FRAME * 2);
         older
     };
     let begin = HEADER_BYTES + usize::try_from(sample.commits[2]).expect("small") * FRAME;
     let sectors = (begin / 512..sample.bytes.len().div_ceil(512)).collect::<Vec<_>>();
-    assert!(sectors.len() > 8, "a commit of some size");
-    bolero::check!().with_type::<(u64, bool)>().for_each(|(missing, zeros)| {
+    // So long that some frame's header stands in two sectors between its page and its salts.
+    let split = (0..sample.bytes.len() / FRAME).find(|frame| (HEADER_BYTES + frame * FRAME) % 512 == 504);
+    assert!(split.is_some_and(|frame| frame as u64 > sample.commits[2]), "a commit of some size");
+    bolero::check!().with_type::<(u64, u8, bool)>().for_each(|(missing, alone, zeros)| {
         let mut torn = sample.bytes.clone();
         for (index, sector) in sectors.iter().enumerate() {
-            if missing >> (index % 64) & 1 == 1 {
+            // Any of them, or one alone.
+            if if *alone > 100 { usize::from(*alone) - 100 == index } else { missing >> (index % 64) & 1 == 1 } {
                 let range = (sector * 512).max(begin)..((sector + 1) * 512).min(torn.len());
                 if *zeros {
                     torn[range].fill(0);
