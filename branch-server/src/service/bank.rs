@@ -221,6 +221,12 @@ impl Bank {
         for Tagged { tag, mut operation, deadline } in operations {
             let placed = inbound::route(&mut operation, self.assignment, &self.entropy)
                 .and_then(|(branch, id)| Ok((branch, id, self.place(branch, journey)?)));
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                let branch = placed.as_ref().ok().map(|(branch, ..)| branch.get());
+                let (operation, request_id) = inbound::describe(&operation);
+                let request_id = request_id.unwrap_or(&journey.request_id);
+                tracing::debug!(operation, branch, request_id, hops = journey.hops, "an operation arrived");
+            }
             match placed {
                 Ok((branch, id, Place::Here(open))) => match self.request(operation, branch, id) {
                     Ok(request) => {

@@ -81,6 +81,25 @@ pub(super) fn fill_in_id(operation: &mut wire::Operation, owner: BranchId, key: 
     }
 }
 
+/// What an operation is called, and the front end's id of the request that it came in by: for the log.
+pub(super) fn describe(operation: &wire::Operation) -> (&'static str, Option<&str>) {
+    let (name, caller) = match &operation.kind {
+        None => ("none", None),
+        Some(Kind::Deposit(order)) => ("deposit", order.caller.as_ref()),
+        Some(Kind::Withdraw(order)) => ("withdraw", order.caller.as_ref()),
+        Some(Kind::OpenAccount(order)) => ("open_account", order.caller.as_ref()),
+        Some(Kind::CreateCustomer(order)) => ("create_customer", order.caller.as_ref()),
+        Some(Kind::FreezeAccount(order)) => ("freeze_account", order.caller.as_ref()),
+        Some(Kind::UnfreezeAccount(order)) => ("unfreeze_account", order.caller.as_ref()),
+        Some(Kind::CloseAccount(order)) => ("close_account", order.caller.as_ref()),
+        Some(Kind::InitializeBranch(order)) => ("initialize_branch", order.caller.as_ref()),
+        Some(Kind::Query(_)) => ("query", None),
+        Some(Kind::GetAccount(_)) => ("get_account", None),
+        Some(Kind::GetCustomer(_)) => ("get_customer", None),
+    };
+    (name, caller.map(|caller| caller.request_id.as_str()).filter(|id| !id.is_empty()))
+}
+
 fn owner_of(kind: &Kind, bank: Assignment) -> Result<BranchId, Declined> {
     let by_customer = |number: i64| customer_id(number, "customer_id").map(|id| id.home_branch(bank.branches()));
     let by_account = |text: &str| account_number(text, bank).map(AccountNumber::branch);
@@ -410,5 +429,49 @@ impl Content {
         let mut fingerprint = [0; 16];
         self.0.finalize_xof().fill(&mut fingerprint);
         fingerprint
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use prost::Message as _;
+
+    #[test]
+    fn any_bytes_are_an_operation_or_refused_without_panic() {
+        let (bank, entropy) = (Assignment::new(10, 1), Entropy::from_seed(1));
+        let principal: Arc<str> = OPEN_PRINCIPAL.into();
+        bolero::check!().for_each(|bytes| {
+            let Ok(mut operation) = wire::Operation::decode(bytes) else { return };
+            if let Ok((owner, id)) = route(&mut operation, bank, &entropy) {
+                assert!(owner.get() <= 10);
+                match request(operation, owner, id, bank, &entropy, &principal) {
+                    Ok(_) => {}
+                    Err(declined) => assert!(declined.code.http_status() < 500, "{declined:?}"),
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn amounts_that_mean_the_same_are_the_same_content() {
+        let (bank, entropy) = (Assignment::new(10, 1), Entropy::from_seed(1));
+        let fingerprint = |amount: &str, memo: &str| {
+            let order = wire::DepositRequest {
+                account_number: "0001000000000145".to_owned(),
+                amount: amount.to_owned(),
+                memo: memo.to_owned(),
+                ..wire::DepositRequest::default()
+            };
+            let mut operation = wire::Operation { kind: Some(Kind::Deposit(order)) };
+            let (owner, id) = route(&mut operation, bank, &entropy).expect("routed");
+            match request(operation, owner, id, bank, &entropy, &OPEN_PRINCIPAL.into()).expect("an order") {
+                Request::Write(order) => order.fingerprint,
+                Request::Read(_) => panic!("a question"),
+            }
+        };
+        assert_eq!(fingerprint("100", ""), fingerprint("100.00", ""));
+        assert_ne!(fingerprint("100", ""), fingerprint("1000", ""));
+        assert_ne!(fingerprint("100", ""), fingerprint("100", "rent"));
     }
 }
