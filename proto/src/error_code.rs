@@ -93,8 +93,8 @@ error_codes! {
     CurrencyMismatch = "CURRENCY_MISMATCH", 422, FailedPrecondition, "The currency is not the account's";
     /// A balance would leave what 64 bits of minor units can count.
     BalanceLimitExceeded = "BALANCE_LIMIT_EXCEEDED", 422, FailedPrecondition, "The balance would be too large";
-    /// The branch has opened as many accounts as it can number.
-    AccountLimitExceeded = "ACCOUNT_LIMIT_EXCEEDED", 422, FailedPrecondition, "The branch can open no more accounts";
+    /// The customer holds 1000 accounts at the branch, or the branch has given out all its numbers.
+    AccountLimitExceeded = "ACCOUNT_LIMIT_EXCEEDED", 422, FailedPrecondition, "No more accounts can be opened";
     /// The caller's own limit. Retry later.
     RateLimited = "RATE_LIMITED", 429, ResourceExhausted, "Too many requests";
     /// A fault of the bank's own. Tell the operator the request id.

@@ -52,6 +52,8 @@ pub mod limits {
     pub const NAME_BYTES: usize = 140;
     /// Holders of one account, the first included.
     pub const ACCOUNT_HOLDERS: usize = 16;
+    /// Accounts that one customer may hold at a branch, closed ones included: an order looks through them.
+    pub const ACCOUNTS_PER_CUSTOMER: usize = 1000;
     /// Bytes of an Idempotency-Key.
     pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
     /// Entries of one page of history.

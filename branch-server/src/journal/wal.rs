@@ -26,6 +26,11 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+/// What a disk writes as a whole, or a multiple of it.
+const SECTOR_BYTES: u64 = 512;
+/// Where in a sector a frame begins whose page number stands in another sector than its salts.
+const SPLIT_HEADER: u64 = SECTOR_BYTES - 8;
+
 /// What stands in a WAL that may be opened.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct WalFound {
@@ -136,6 +141,8 @@ struct Judge {
     bad: Option<(u64, u64)>,
     /// The last page of the commit that no frame has ended yet.
     last_page: u32,
+    /// The first bad frame, when it is wrong in one word at its end.
+    suspect: Option<(u64, u64)>,
     /// From the first bad frame on, a frame has ended a commit.
     ended: bool,
     found: WalFound,
@@ -144,7 +151,17 @@ struct Judge {
 impl Judge {
     fn new(header: WalHeader) -> Judge {
         let (checksum, offset) = (header.checksum, HEADER_BYTES as u64);
-        Judge { header, checksum, seen: 0, offset, bad: None, last_page: 0, ended: false, found: WalFound::default() }
+        Judge {
+            header,
+            checksum,
+            seen: 0,
+            offset,
+            bad: None,
+            last_page: 0,
+            suspect: None,
+            ended: false,
+            found: WalFound::default(),
+        }
     }
 
     fn frame(&mut self, bytes: &[u8]) -> Result<(), WalDamage> {
@@ -175,15 +192,31 @@ impl Judge {
     }
 
     /// A write that power cut short leaves whole sectors of something else, not one wrong word.
-    fn check_one_word(&self, bytes: usize, frame: &FrameHeader, expected: (u32, u32)) -> Result<(), WalDamage> {
-        let damage = |what| Err(WalDamage::OneWord { frame: self.seen + 1, offset: self.offset, what });
-        let current = frame.salts == self.header.salts;
-        match frame.checksum {
-            checksum if checksum == expected && !current => damage("its salts"),
-            (first, second) if current && (first == expected.0) != (second == expected.1) => damage("its checksum"),
-            checksum if current && frame::one_word_explains(bytes, expected, checksum) => damage("one word"),
-            _ => Ok(()),
-        }
+    fn check_one_word(&mut self, bytes: usize, frame: &FrameHeader, expected: (u32, u32)) -> Result<(), WalDamage> {
+        let what = if frame.salts != self.header.salts {
+            if frame.checksum != expected {
+                return Ok(());
+            }
+            "its salts"
+        } else {
+            match frame::wrong_word(bytes, expected, frame.checksum) {
+                None => return Ok(()),
+                // An older page number may stand in the sector before that of the salts.
+                Some(0 | 4) if self.offset % SECTOR_BYTES == SPLIT_HEADER => return Ok(()),
+                Some(place) if place < FRAME_HEADER_BYTES => "one word of its header",
+                Some(place) => {
+                    let end = self.offset + bytes as u64;
+                    if self.offset + place as u64 >= end - end % SECTOR_BYTES {
+                        // The few bytes that share a sector with the next frame's header may be
+                        // those of a similar page, unless that header is there.
+                        self.suspect = Some((self.seen + 1, self.offset));
+                        return Ok(());
+                    }
+                    "one word of its page"
+                }
+            }
+        };
+        Err(WalDamage::OneWord { frame: self.seen + 1, offset: self.offset, what })
     }
 
     /// The first bad frame, or whatever comes after it: does it show that a commit was complete
@@ -193,9 +226,13 @@ impl Judge {
         self.found.torn_frame = Some(bad);
         // Where a sector ends between page number and salts, a torn write can pair an old page
         // number with new salts; such a header is believed only when its checksum is right.
-        let whole = links || self.offset % 512 != 504;
-        if frame.salts != self.header.salts || !whole {
+        let is_split = self.offset % SECTOR_BYTES == SPLIT_HEADER;
+        let suspect = self.suspect.take_if(|(suspect, _)| *suspect != self.seen + 1);
+        if frame.salts != self.header.salts || is_split && !links {
             return Ok(());
+        }
+        if let Some((frame, offset)) = suspect.filter(|_| !is_split) {
+            return Err(WalDamage::OneWord { frame, offset, what: "one word at the end of its page" });
         }
         if self.ended || frame.page <= self.last_page {
             let (later, later_offset) = (self.seen + 1, self.offset);

@@ -2,7 +2,7 @@
 
 use super::{Account, AccountKind, AccountState, AskedAmount, Command, Entries, Entry, Ledger, Movement};
 use super::{Product, Refusal, Target};
-use bank_proto::{AccountSerial, Currency, CustomerId, Money};
+use bank_proto::{AccountSerial, Currency, CustomerId, Money, limits};
 
 impl Ledger {
     /// What an order would do. Changes nothing: [`Ledger::apply`] does, entry by entry.
@@ -58,6 +58,7 @@ impl Ledger {
         let account = draft.open(AccountKind::Customer(product), currency, Some(customer), overdraft_limit)?;
         for holder in joint_holders {
             draft.register(*holder);
+            self.may_hold_another(*holder)?;
             draft.entries.push(Entry::HolderAdded { account, customer: *holder });
         }
         Ok(Entries(draft.entries))
@@ -144,6 +145,11 @@ impl Ledger {
         Ok((serial, money))
     }
 
+    fn may_hold_another(&self, customer: CustomerId) -> Result<(), Refusal> {
+        let held = self.accounts_of(customer).len();
+        if held < limits::ACCOUNTS_PER_CUSTOMER { Ok(()) } else { Err(Refusal::AccountLimitExceeded) }
+    }
+
     fn customer_account(&self, serial: AccountSerial) -> Result<&Account, Refusal> {
         self.account(serial).filter(|account| account.kind.is_customer()).ok_or(Refusal::AccountNotFound)
     }
@@ -186,6 +192,9 @@ impl<'a> Draft<'a> {
         customer: Option<CustomerId>,
         overdraft_limit: i64,
     ) -> Result<AccountSerial, Refusal> {
+        if let Some(customer) = customer {
+            self.ledger.may_hold_another(customer)?;
+        }
         let next = u32::try_from(self.ledger.accounts.len()).ok().and_then(|count| count.checked_add(self.opened + 1));
         let account = AccountSerial(next.ok_or(Refusal::AccountLimitExceeded)?);
         self.opened += 1;

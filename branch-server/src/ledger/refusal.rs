@@ -39,6 +39,6 @@ pub enum Refusal {
     },
     /// A balance would leave what 64 bits of minor units count.
     BalanceLimitExceeded,
-    /// The branch has given out all its account numbers.
+    /// The customer holds as many accounts as one may, or the branch has given out all its numbers.
     AccountLimitExceeded,
 }

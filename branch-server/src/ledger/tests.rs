@@ -235,6 +235,22 @@ fn a_balance_never_leaves_64_bits() {
 }
 
 #[test]
+fn a_customer_holds_a_thousand_accounts_at_most() {
+    let mut table = Table::default();
+    for _ in 0..bank_proto::limits::ACCOUNTS_PER_CUSTOMER {
+        table.run("open c1 savings USD 0");
+    }
+    table.check(
+        "
+        open c1 checking USD 0    -> AccountLimitExceeded
+        open c2 checking USD 0 c1 -> AccountLimitExceeded
+        deposit c1 1 USD          -> AccountLimitExceeded
+        open c2 checking USD 0    -> customer 2, #1001 checking
+        ",
+    );
+}
+
+#[test]
 fn what_could_not_be_stored_is_taken_back_whole() {
     let mut table = Table::default();
     table.check(

@@ -81,26 +81,33 @@ impl FrameHeader {
     }
 }
 
-/// Whether one wrong word in what a frame's checksum covers explains why it is `stored` and not
-/// `computed`.
+/// The place in a frame of the one wrong word that explains why its checksum is `stored` and not
+/// `computed`; None when there is no such word.
 ///
 /// The checksum is linear: adding d to a word adds a·d and b·d to its two halves, where a and b
 /// depend on the word's place and are neighbours in Fibonacci's sequence, so one of them is odd.
 /// A word explains a difference (e, f) exactly when e·b = f·a.
-pub(super) fn one_word_explains(frame_bytes: usize, computed: (u32, u32), stored: (u32, u32)) -> bool {
+pub(super) fn wrong_word(frame_bytes: usize, computed: (u32, u32), stored: (u32, u32)) -> Option<usize> {
     let (e, f) = (stored.0.wrapping_sub(computed.0), stored.1.wrapping_sub(computed.1));
-    let pairs = (frame_bytes - FRAME_HEADER_BYTES + 8) / 8;
+    // Half of the checksum itself: its second half is the last word's to explain as well.
+    if f == 0 {
+        return Some(16);
+    }
     let explains = |(a, b): (u32, u32)| e.wrapping_mul(b) == f.wrapping_mul(a);
     let later = |(a, b): (u32, u32)| (a.wrapping_add(b), a.wrapping_add(b).wrapping_add(b));
     // From the last pair of words backwards: how each word of the pair tells in the end.
     let mut effects = ((1, 1), (0, 1));
-    for _ in 0..pairs {
-        if explains(effects.0) || explains(effects.1) {
-            return true;
+    let pairs = (FRAME_HEADER_BYTES..frame_bytes).step_by(8).rev().chain([0]);
+    for place in pairs {
+        if explains(effects.0) {
+            return Some(place);
+        }
+        if explains(effects.1) {
+            return Some(place + 4);
         }
         effects = (later(effects.0), later(effects.1));
     }
-    false
+    None
 }
 
 /// SQLite's checksum, going on from `sum`; the bytes are a multiple of eight.
