@@ -35,7 +35,6 @@ pub struct Entropy(Mutex<rand::rngs::StdRng>);
 impl Entropy {
     /// Seeded by the operating system.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "the one place where the system's randomness comes in")]
     pub fn from_system() -> Entropy {
         Entropy(Mutex::new(rand::make_rng()))
     }

@@ -58,7 +58,7 @@ pub struct Ledger {
 enum Held {
     None,
     One(AccountSerial),
-    Many(Box<Vec<AccountSerial>>),
+    Many(Vec<AccountSerial>),
 }
 
 impl PartialEq for Held {
@@ -80,7 +80,7 @@ impl Held {
     fn push(&mut self, serial: AccountSerial) {
         match self {
             Held::None => *self = Held::One(serial),
-            Held::One(first) => *self = Held::Many(Box::new(vec![*first, serial])),
+            Held::One(first) => *self = Held::Many(vec![*first, serial]),
             Held::Many(serials) => serials.push(serial),
         }
     }

@@ -56,7 +56,7 @@ impl Filter {
         // Callers choose ids, perhaps 1, 2, 3: spread them first.
         let hash = mix(mix(key as u64) ^ (key >> 64) as u64);
         let blocks = (self.words.len() / WORDS_PER_BLOCK) as u128;
-        let block = (u128::from(hash) * blocks >> 64) as usize;
+        let block = ((u128::from(hash) * blocks) >> 64) as usize;
         (block * WORDS_PER_BLOCK, mix(hash))
     }
 }
