@@ -1,5 +1,7 @@
 //! The desk between ledger and journal: what it answers when the journal refuses or fails.
 
+#![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
+
 use bank_proto::{BranchId, Currency, CustomerId, Money, Timestamp, TransactionKey};
 use branch_server::environment::{Clock, SystemClock};
 use branch_server::journal::{

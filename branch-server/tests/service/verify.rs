@@ -1,13 +1,10 @@
 //! Verification names the first thing that is wrong, whatever it is.
 
-#[path = "service_support/bank.rs"]
-mod support;
-
+use crate::bank::{TestBank, deposit, initialize, withdraw};
 use bank_proto::BranchId;
 use branch_server::verify;
 use rusqlite::Connection;
 use std::path::{Path, PathBuf};
-use support::{TestBank, deposit, initialize, withdraw};
 
 fn branch() -> BranchId {
     BranchId::new(1).expect("a branch")
@@ -97,7 +94,7 @@ async fn derived_data_that_disagrees_is_found_and_may_be_deleted() {
     assert_eq!(report.snapshot, 0);
     std::fs::remove_file(&snapshot).expect("removed");
     let bank = TestBank::start_in(data, 1).await;
-    let balance = bank.client(0).await.query(support::query(1)).await.expect("a balance").into_inner();
+    let balance = bank.client(0).await.query(crate::bank::query(1)).await.expect("a balance").into_inner();
     assert_eq!(balance.balance, "1050.00");
 }
 
@@ -108,8 +105,8 @@ async fn a_forged_branch_refuses_to_serve_and_the_others_go_on() {
     forge(data.path(), "UPDATE journal SET amount = 100001 WHERE sequence = 9");
     let bank = TestBank::start_in(data, 1).await;
     let mut client = bank.client(0).await;
-    let refused = client.query(support::query(1)).await.expect_err("refused");
-    assert_eq!(support::code(&refused), Some(bank_proto::ErrorCode::BranchUnavailable));
+    let refused = client.query(crate::bank::query(1)).await.expect_err("refused");
+    assert_eq!(crate::bank::code(&refused), Some(bank_proto::ErrorCode::BranchUnavailable));
     assert!(!refused.message().contains("row 9"), "no internal text: {}", refused.message());
     client.initialize_branch(initialize(2)).await.expect("the others go on");
     let branches = client
@@ -139,5 +136,5 @@ async fn the_scrub_finds_what_opening_from_a_snapshot_did_not_read() {
     };
     assert!(detail.contains("row 5"), "{detail}");
     let refused = client.deposit(deposit(1, "1")).await.expect_err("refused");
-    assert_eq!(support::code(&refused), Some(bank_proto::ErrorCode::BranchUnavailable));
+    assert_eq!(crate::bank::code(&refused), Some(bank_proto::ErrorCode::BranchUnavailable));
 }

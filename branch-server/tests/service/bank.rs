@@ -1,8 +1,5 @@
 //! A whole bank of branch servers in one process, on real ports.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(unreachable_pub, reason = "shared by test files as a module")]
-
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::{ErrorCode, wire};
 use branch_server::{LogFormat, Running, Settings, Store, start};
@@ -11,17 +8,17 @@ use tokio::net::TcpListener;
 use tonic::transport::Channel;
 
 /// A bank of ten branches on one or more servers in this process.
-pub struct TestBank {
-    pub directory: TempDir,
-    pub servers: Vec<Running>,
+pub(crate) struct TestBank {
+    pub(crate) directory: TempDir,
+    pub(crate) servers: Vec<Running>,
 }
 
 impl TestBank {
-    pub async fn start(servers: u32) -> TestBank {
+    pub(crate) async fn start(servers: u32) -> TestBank {
         TestBank::start_in(tempfile::tempdir().expect("a directory"), servers).await
     }
 
-    pub async fn start_in(directory: TempDir, servers: u32) -> TestBank {
+    pub(crate) async fn start_in(directory: TempDir, servers: u32) -> TestBank {
         let mut listeners = Vec::new();
         for _ in 0..servers {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.expect("a port"));
@@ -42,13 +39,13 @@ impl TestBank {
         bank
     }
 
-    pub async fn client(&self, server: usize) -> BankServiceClient<Channel> {
+    pub(crate) async fn client(&self, server: usize) -> BankServiceClient<Channel> {
         let url = format!("http://{}", self.servers[server].address());
         BankServiceClient::connect(url).await.expect("a connection")
     }
 
     /// Stops every server and starts the bank again on the same data.
-    pub async fn restart(self) -> TestBank {
+    pub(crate) async fn restart(self) -> TestBank {
         let count = self.servers.len() as u32;
         for server in self.servers {
             server.stop().await;
@@ -57,28 +54,28 @@ impl TestBank {
     }
 }
 
-pub fn deposit(customer: i64, amount: &str) -> wire::DepositRequest {
+pub(crate) fn deposit(customer: i64, amount: &str) -> wire::DepositRequest {
     wire::DepositRequest { customer_id: customer, amount: amount.to_owned(), ..wire::DepositRequest::default() }
 }
 
-pub fn withdraw(customer: i64, amount: &str) -> wire::WithdrawRequest {
+pub(crate) fn withdraw(customer: i64, amount: &str) -> wire::WithdrawRequest {
     wire::WithdrawRequest { customer_id: customer, amount: amount.to_owned(), ..wire::WithdrawRequest::default() }
 }
 
-pub fn query(customer: i64) -> wire::QueryRequest {
+pub(crate) fn query(customer: i64) -> wire::QueryRequest {
     wire::QueryRequest { customer_id: customer, ..wire::QueryRequest::default() }
 }
 
-pub fn initialize(branch: i64) -> wire::InitializeBranchRequest {
+pub(crate) fn initialize(branch: i64) -> wire::InitializeBranchRequest {
     wire::InitializeBranchRequest { branch_id: branch, ..wire::InitializeBranchRequest::default() }
 }
 
-pub fn code(status: &tonic::Status) -> Option<ErrorCode> {
+pub(crate) fn code(status: &tonic::Status) -> Option<ErrorCode> {
     ErrorCode::from_status(status)
 }
 
 /// Settings that a test makes its own of.
-pub fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         store: Store::Sqlite("nowhere".into()),

@@ -1,10 +1,7 @@
 //! The gRPC service over a real port: every RPC, and what a caller is told when the bank says no.
 
-#[path = "service_support/bank.rs"]
-mod support;
-
+use crate::bank::{TestBank, code, deposit, initialize, query, withdraw};
 use bank_proto::{ErrorCode, wire};
-use support::{TestBank, code, deposit, initialize, query, withdraw};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_branch_is_opened_once_and_money_goes_in_and_out() {
@@ -434,7 +431,7 @@ async fn a_directory_refuses_to_found_a_branch_whose_books_are_elsewhere() {
     let settings = |directory: &tempfile::TempDir, servers: usize| branch_server::Settings {
         store: branch_server::Store::Sqlite(directory.path().to_owned()),
         peers: vec!["http://127.0.0.1:9".to_owned(); servers],
-        ..support::settings()
+        ..crate::bank::settings()
     };
     let start = async |settings| {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");

@@ -1,0 +1,7 @@
+//! Whole branch servers in this process, on real ports and real files.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
+
+mod bank;
+mod calls;
+mod verify;
