@@ -1,0 +1,79 @@
+//! A sync that fails is never tried again: the system may have dropped what was not written.
+
+use crate::rows::{append, open, rows};
+use branch_server::journal::{AppendError, Journal as _};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+/// Set for a test that runs again in a process of its own, with the shim below in place of the
+/// system's own calls.
+const DIRECTORY: &str = "FLORIN_TEST_DIRECTORY";
+
+/// Every sync fails while the file named in FLORIN_TEST_FAIL exists.
+const SHIM: &str = r#"
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int failing(void) {
+    const char *name = getenv("FLORIN_TEST_FAIL");
+    return name && access(name, F_OK) == 0;
+}
+
+int fsync(int file) {
+    if (failing()) { errno = EIO; return -1; }
+    return syscall(SYS_fsync, file);
+}
+
+int fdatasync(int file) {
+    if (failing()) { errno = EIO; return -1; }
+    return syscall(SYS_fdatasync, file);
+}
+"#;
+
+#[test]
+fn a_failing_sync_is_fatal_and_what_was_acknowledged_is_there_afterwards() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let source = directory.path().join("shim.c");
+    let shim = directory.path().join("shim.so");
+    fs::write(&source, SHIM).expect("a file");
+    let compiled = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&shim).arg(&source).status();
+    assert!(compiled.expect("a C compiler").success());
+
+    let branch = directory.path().join("branch-0007");
+    let output = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "failing_sync::while_syncs_fail", "--ignored", "--nocapture"])
+        .env(DIRECTORY, directory.path())
+        .env("FLORIN_TEST_FAIL", directory.path().join("fail"))
+        .env("LD_PRELOAD", &shim)
+        .output()
+        .expect("a second process");
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && printed.contains("every step was as it should be"), "{printed}");
+
+    // The commit whose sync failed was not acknowledged: it may be there or not.
+    let last = open(&branch).last_sequence();
+    assert!(last == 10 || last == 11, "{last}");
+}
+
+#[test]
+#[ignore = "the second process of the test above"]
+fn while_syncs_fail() {
+    let Some(directory) = std::env::var_os(DIRECTORY) else { return };
+    let directory = Path::new(&directory);
+    let fail = directory.join("fail");
+    let mut journal = open(&directory.join("branch-0007"));
+    append(&mut journal, 10);
+    fs::write(&fail, "").expect("a file");
+    let fatal = journal.append(&rows(10, 1), &[]).expect_err("a failing sync");
+    assert!(matches!(fatal, AppendError::Fatal(_)), "{fatal}");
+    assert_eq!(journal.last_sequence(), 10);
+
+    // Syncs work again, and it makes no difference.
+    fs::remove_file(&fail).expect("to delete");
+    let fatal = journal.append(&rows(10, 1), &[]).expect_err("for good");
+    assert!(matches!(fatal, AppendError::Fatal(_)), "{fatal}");
+    println!("every step was as it should be");
+}
