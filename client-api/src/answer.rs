@@ -1,0 +1,273 @@
+//! The JSON bodies of answers. Amounts are decimal strings with all the currency's decimals.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bank_proto::Timestamp;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// `"result":"success"`.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Success {
+    /// It was done, or looked up.
+    Success,
+}
+
+/// What a posted movement says. The balance is the one right after it.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "result": "success", "transaction_id": "1-0123456789abcdef0123456789abcdef", "customer_id": 1, "branch_id": 1,
+    "account_number": "0001000000000145", "type": "deposit", "amount": "100.00", "currency": "USD",
+    "balance": "1100.00", "booked_at": "2026-11-21T09:00:00.000000Z"
+}))]
+pub(crate) struct Receipt {
+    pub(crate) result: Success,
+    pub(crate) transaction_id: String,
+    pub(crate) customer_id: i64,
+    pub(crate) branch_id: u32,
+    pub(crate) account_number: String,
+    /// `deposit` or `withdrawal`.
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    pub(crate) amount: String,
+    pub(crate) currency: String,
+    pub(crate) balance: String,
+    /// RFC 3339 in UTC.
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) booked_at: Option<Timestamp>,
+}
+
+/// An account's balance.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "result": "success", "customer_id": 1, "branch_id": 1, "account_number": "0001000000000145",
+    "balance": "1050.00", "available": "1050.00", "currency": "USD", "state": "open"
+}))]
+pub(crate) struct Balance {
+    pub(crate) result: Success,
+    pub(crate) customer_id: i64,
+    pub(crate) branch_id: u32,
+    pub(crate) account_number: String,
+    pub(crate) balance: String,
+    /// What can be withdrawn now.
+    pub(crate) available: String,
+    pub(crate) currency: String,
+    pub(crate) state: &'static str,
+}
+
+/// An account as it is now.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "result": "success", "account_number": "0001000000000145", "branch_id": 1, "customer_id": 1, "joint_holders": [],
+    "product": "checking", "state": "open", "currency": "USD", "balance": "1000.00", "available": "1000.00",
+    "overdraft_limit": "0.00", "opened_at": "2026-11-21T09:00:00.000000Z"
+}))]
+pub(crate) struct Account {
+    pub(crate) result: Success,
+    /// 16 digits.
+    pub(crate) account_number: String,
+    pub(crate) branch_id: u32,
+    /// The first holder.
+    pub(crate) customer_id: i64,
+    pub(crate) joint_holders: Vec<i64>,
+    /// `checking`, `savings`, `fixed_deposit` or `investment`.
+    pub(crate) product: &'static str,
+    /// `open`, `frozen` or `closed`.
+    pub(crate) state: &'static str,
+    pub(crate) currency: String,
+    pub(crate) balance: String,
+    /// What can be withdrawn now.
+    pub(crate) available: String,
+    pub(crate) overdraft_limit: String,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub(crate) opened_at: Option<Timestamp>,
+    /// Of the write that this answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transaction_id: Option<String>,
+}
+
+/// A customer with its accounts.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Customer {
+    pub(crate) result: Success,
+    pub(crate) customer_id: i64,
+    /// The home branch.
+    pub(crate) branch_id: u32,
+    /// Empty when none was given.
+    pub(crate) name: String,
+    pub(crate) accounts: Vec<Account>,
+    /// Of the write that this answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transaction_id: Option<String>,
+}
+
+/// A branch whose books are open.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "result": "Branch initialized successfully", "branch_id": 1, "created": true, "customer_id": 1,
+    "account_number": "0001000000000145", "balance": "1000.00", "currency": "USD",
+    "transaction_id": "1-0123456789abcdef0123456789abcdef"
+}))]
+pub(crate) struct InitializedBranch {
+    /// `Branch initialized successfully` or `Branch already exists`.
+    pub(crate) result: &'static str,
+    pub(crate) branch_id: u32,
+    /// False when the branch already existed and nothing changed.
+    pub(crate) created: bool,
+    /// The customer whose number is the branch's; the account is theirs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) customer_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account_number: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) balance: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) currency: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) transaction_id: Option<String>,
+}
+
+/// What a branch answers to one operation.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Reply {
+    /// To a deposit or withdrawal.
+    Receipt(Receipt),
+    /// To a query.
+    Balance(Balance),
+    /// To whatever concerns an account as such.
+    Account(Account),
+    /// To whatever concerns a customer as such.
+    Customer(Customer),
+    /// To the opening of a branch.
+    Branch(InitializedBranch),
+}
+
+/// A reply, and whether it was given before.
+#[derive(Debug)]
+pub(crate) struct Replied {
+    pub(crate) reply: Reply,
+    pub(crate) replayed: bool,
+}
+
+/// One page of an account's history, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct History {
+    pub(crate) account_number: String,
+    pub(crate) transactions: Vec<HistoryEntry>,
+    /// Ask again with `cursor` set to this; null on the last page. A page may be short, even empty, and
+    /// still carry one.
+    pub(crate) next_cursor: Option<String>,
+}
+
+/// One movement, seen from the account.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct HistoryEntry {
+    pub(crate) transaction_id: String,
+    #[serde(rename = "type")]
+    pub(crate) kind: String,
+    /// Negative when it lowered the balance.
+    pub(crate) amount: String,
+    pub(crate) currency: String,
+    /// Right after the movement.
+    pub(crate) balance: String,
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) booked_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) memo: String,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// By which door the order came: `http` or `grpc`.
+    pub(crate) channel: String,
+    /// The row of the branch's journal.
+    pub(crate) sequence: i64,
+}
+
+/// A branch's books: the sums of all accounts by kind and currency.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TrialBalance {
+    pub(crate) branch_id: u32,
+    /// True when debits equal credits in every currency.
+    pub(crate) balanced: bool,
+    /// The journal's row at which these sums hold.
+    pub(crate) sequence: i64,
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) as_of: Option<Timestamp>,
+    pub(crate) lines: Vec<TrialBalanceLine>,
+}
+
+/// The sums of one kind of account in one currency.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TrialBalanceLine {
+    /// `customer`, `vault_cash`, `capital` and so on.
+    pub(crate) account_kind: String,
+    pub(crate) currency: String,
+    pub(crate) debit: String,
+    pub(crate) credit: String,
+    /// How many accounts.
+    pub(crate) accounts: i64,
+}
+
+/// A branch as its server sees it.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub(crate) struct Branch {
+    pub(crate) branch_id: u32,
+    /// `open`, `uninitialized`, `damaged` or `unreachable`.
+    pub(crate) state: &'static str,
+    /// What is wrong and where.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) accounts: Option<i64>,
+    /// The last row of its journal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) sequence: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) epoch: Option<i64>,
+}
+
+/// Every branch of the bank.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Branches {
+    pub(crate) branches: Vec<Branch>,
+}
+
+/// Writes a value as the JSON body of an answer.
+pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => {
+            let mut answer = Response::new(Body::from(body));
+            *answer.status_mut() = status;
+            answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            answer
+        }
+        Err(failure) => {
+            tracing::error!(%failure, "an answer could not be written as JSON");
+            crate::problem::Problem::internal().into_response()
+        }
+    }
+}
+
+/// Writes what a branch replied.
+pub(crate) fn reply(status: StatusCode, replied: &Replied) -> Response {
+    let mut answer = json(status, &replied.reply);
+    if replied.replayed {
+        let header = crate::idempotency::IDEMPOTENT_REPLAYED;
+        answer.headers_mut().insert(header, HeaderValue::from_static("true"));
+    }
+    answer
+}
+
+fn rfc3339<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {
+    match moment {
+        Some(moment) => serializer.collect_str(moment),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,128 @@
+//! The routing client: finds the branch that owns the money, keeps one conversation with every branch
+//! server, and turns whatever goes wrong on the way into a problem with a stable code.
+//!
+//! - [`Operation`]: what can be asked of a branch, in the bank's words
+//! - `queue`: what waits for one branch server and what it still owes an answer
+//! - `conversation`: the stream that carries a queue to its server, opened again when it breaks
+//! - `reports`: the questions that are asked one by one: history, trial balance, branches
+//! - `wire`: the only place that names the messages of `bank.proto`
+
+mod conversation;
+mod operation;
+mod queue;
+mod reports;
+mod wire;
+
+pub(crate) use operation::{AccountChange, Movement, Operation, Product, Target};
+pub(crate) use reports::HistoryQuestion;
+
+use crate::answer::Replied;
+use crate::app::{Caller, Entropy};
+use crate::fields;
+use crate::idempotency::OperationKey;
+use crate::problem::Problem;
+use crate::settings::Settings;
+use bank_proto::{Assignment, BranchId};
+use conversation::Line;
+use operation::Order;
+use queue::{Queue, Waiting};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The whole bank, as seen from here. The conversations end when it is dropped.
+pub(crate) struct Bank {
+    assignment: Assignment,
+    lines: Vec<Line>,
+    timeout: Duration,
+}
+
+/// The state of the way to one branch server, for metrics and readiness.
+pub(crate) struct LineState {
+    pub(crate) waiting: usize,
+    pub(crate) unanswered: usize,
+    pub(crate) connected: bool,
+}
+
+impl Bank {
+    /// Starts one conversation with every branch server of the settings. Servers that cannot be reached yet
+    /// are tried again until they can.
+    pub(crate) fn connect(settings: &Settings, entropy: Entropy) -> Bank {
+        let capacity = settings.queue_operations as usize;
+        let lines: Vec<Line> = settings
+            .branch_servers
+            .iter()
+            .map(|url| Line::open(url.to_string(), conversation::channel(url), Arc::new(Queue::new(capacity)), entropy))
+            .collect();
+        let servers = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+        let assignment = Assignment::new(settings.branches, servers);
+        Bank { assignment, lines, timeout: settings.request_timeout() }
+    }
+
+    /// Sends one operation to the branch that owns the money and waits for the answer.
+    ///
+    /// # Errors
+    /// The bank's refusal; OVERLOADED at once when too much waits for that server; BRANCH_UNAVAILABLE when
+    /// it could not be asked in time; OUTCOME_UNKNOWN when a write was sent and no answer came in time.
+    pub(crate) async fn execute(&self, operation: Operation, caller: &Caller) -> Result<Replied, Problem> {
+        let (line, owner) = self.line_for(&operation)?;
+        let id = caller.key.as_ref().map(|key| key.transaction_id(owner));
+        let order = Order::new(operation, id, caller);
+        line.queue().submit(order, Instant::now() + self.timeout)?.answer().await
+    }
+
+    /// Sends many operations, each under its own id, and waits for all answers, in the order given. What
+    /// goes to one branch keeps its order; every operation has its own answer or refusal.
+    pub(crate) async fn execute_all(
+        &self,
+        operations: Vec<Result<(Operation, OperationKey), Problem>>,
+        caller: &Caller,
+    ) -> Vec<Result<Replied, Problem>> {
+        let deadline = Instant::now() + self.timeout;
+        let mut answers: Vec<Result<Replied, Problem>> = Vec::with_capacity(operations.len());
+        let mut orders: Vec<Vec<(usize, Order)>> = self.lines.iter().map(|_| Vec::new()).collect();
+        for (index, operation) in operations.into_iter().enumerate() {
+            let routed = operation.and_then(|(operation, key)| {
+                let owner = operation.owner(self.assignment.branches());
+                let server = self.server_of(owner)?;
+                Ok((server, Order::new(operation, Some(key.transaction_id(owner)), caller)))
+            });
+            // Overwritten by the answer, unless it never gets that far.
+            match routed {
+                Ok((server, order)) => {
+                    orders[server].push((index, order));
+                    answers.push(Err(Problem::internal()));
+                }
+                Err(problem) => answers.push(Err(problem)),
+            }
+        }
+        let mut waiting: Vec<(usize, Waiting)> = Vec::new();
+        for (line, orders) in self.lines.iter().zip(orders) {
+            let (places, orders): (Vec<usize>, Vec<Order>) = orders.into_iter().unzip();
+            match line.queue().submit_all(orders, deadline) {
+                Ok(accepted) => waiting.extend(places.into_iter().zip(accepted)),
+                Err(refusal) => places.into_iter().for_each(|place| answers[place] = Err(refusal.clone())),
+            }
+        }
+        for (place, waiting) in waiting {
+            answers[place] = waiting.answer().await;
+        }
+        answers
+    }
+
+    /// The state of the way to each branch server, in the order of their ordinals.
+    pub(crate) fn lines(&self) -> Vec<LineState> {
+        self.lines.iter().map(Line::state).collect()
+    }
+
+    fn line_for(&self, operation: &Operation) -> Result<(&Line, BranchId), Problem> {
+        let owner = operation.owner(self.assignment.branches());
+        self.server_of(owner).map(|server| (&self.lines[server], owner))
+    }
+
+    /// Which of `lines` leads to the branch.
+    fn server_of(&self, branch: BranchId) -> Result<usize, Problem> {
+        let server = self.assignment.server_of(branch).ok_or_else(|| fields::branch_not_found(branch))?;
+        usize::try_from(server).map_err(|_| Problem::internal())
+    }
+}

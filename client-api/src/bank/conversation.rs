@@ -1,0 +1,191 @@
+//! The stream that carries a queue to its branch server, opened again whenever it breaks.
+
+use super::LineState;
+use super::queue::Queue;
+use super::wire;
+use crate::app::Entropy;
+use axum::http::Uri;
+use bank_proto::limits;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tokio_stream::Stream;
+use tonic::transport::{Channel, Endpoint};
+
+/// A server that takes longer to accept a connection is as good as down.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Finds out that a server has silently gone: asked every so often, it has to answer in time.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// HTTP/2 windows: large enough that a message of full size never waits for a window update.
+const STREAM_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
+
+/// The n-th attempt in a row to reach a server waits a random time up to `FIRST * 2^n`, at most `LONGEST`.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The way to one branch server.
+pub(super) struct Line {
+    queue: Arc<Queue>,
+    channel: Channel,
+    is_connected: Arc<AtomicBool>,
+    keeper: AbortHandle,
+}
+
+impl Line {
+    /// Starts the conversation with the server at the other end of the channel, called `server` in logs. It
+    /// goes on until the line is dropped.
+    pub(super) fn open(server: String, channel: Channel, queue: Arc<Queue>, entropy: Entropy) -> Line {
+        let is_connected = Arc::new(AtomicBool::new(false));
+        let keeper = Keeper {
+            queue: Arc::clone(&queue),
+            channel: channel.clone(),
+            is_connected: Arc::clone(&is_connected),
+            entropy,
+            server,
+        };
+        let keeper = tokio::spawn(keeper.run()).abort_handle();
+        Line { queue, channel, is_connected, keeper }
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
+    /// A client for questions beside the conversation, on the same connection.
+    pub(super) fn client(&self) -> wire::Client {
+        client(self.channel.clone())
+    }
+
+    pub(super) fn state(&self) -> LineState {
+        let (waiting, unanswered) = self.queue.depth();
+        LineState { waiting, unanswered, connected: self.is_connected.load(Ordering::Relaxed) }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}
+
+/// A connection to a branch server, made when it is first needed and again whenever it is lost.
+pub(super) fn channel(url: &Uri) -> Channel {
+    Endpoint::from(url.clone())
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .connect_lazy()
+}
+
+fn client(channel: Channel) -> wire::Client {
+    wire::Client::new(channel)
+        .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
+        .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES)
+}
+
+/// Keeps the conversation with one server going.
+struct Keeper {
+    queue: Arc<Queue>,
+    channel: Channel,
+    is_connected: Arc<AtomicBool>,
+    entropy: Entropy,
+    server: String,
+}
+
+impl Keeper {
+    async fn run(self) {
+        let mut failures: u32 = 0;
+        loop {
+            let Err(broken) = self.converse(&mut failures).await;
+            let was_connected = self.is_connected.swap(false, Ordering::Relaxed);
+            if was_connected || failures == 0 {
+                tracing::warn!(server = self.server, status = %broken.code(), reason = broken.message(),
+                    "the conversation with a branch server broke; trying again");
+            } else {
+                tracing::debug!(
+                    server = self.server,
+                    reason = broken.message(),
+                    "a branch server is still not reached"
+                );
+            }
+            tokio::time::sleep(pause(failures, (self.entropy)())).await;
+            failures = failures.saturating_add(1);
+        }
+    }
+
+    /// One conversation, from its beginning until it breaks.
+    async fn converse(&self, failures: &mut u32) -> Result<std::convert::Infallible, tonic::Status> {
+        let number = self.queue.begin_conversation();
+        let outgoing = Outgoing { queue: Arc::clone(&self.queue), number, has_yielded: false };
+        let mut incoming = client(self.channel.clone()).batch_stream(outgoing).await?.into_inner();
+        tracing::info!(server = self.server, "connected to a branch server");
+        self.is_connected.store(true, Ordering::Relaxed);
+        while let Some(answers) = incoming.message().await? {
+            *failures = 0;
+            self.queue.settle(answers);
+        }
+        Err(tonic::Status::unavailable("the server ended the conversation"))
+    }
+}
+
+/// A random time up to the bound of this attempt ("full jitter"), so that the clients of a server that
+/// comes back do not come back all at once.
+fn pause(failures: u32, random: u128) -> Duration {
+    let bound = FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(failures)).min(LONGEST_PAUSE);
+    let nanos = random % bound.as_nanos().max(1);
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(0))
+}
+
+/// What one conversation sends. Polled by the HTTP/2 connection itself, so no task of its own stands
+/// between a caller's order and the socket.
+struct Outgoing {
+    queue: Arc<Queue>,
+    number: u64,
+    has_yielded: bool,
+}
+
+impl Stream for Outgoing {
+    type Item = wire::Message;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<wire::Message>> {
+        loop {
+            ready!(self.queue.poll_waiting(self.number, context));
+            // Once around the run queue: callers that are ready now put their orders into the same message.
+            if !std::mem::replace(&mut self.has_yielded, true) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.has_yielded = false;
+            match self.queue.take_message(self.number, Instant::now()) {
+                Some(message) if message.operations.is_empty() => {}
+                message => return Poll::Ready(message),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_bound() {
+        let longest = |failures| pause(failures, FIRST_PAUSE.as_nanos() * 2_u128.pow(failures.min(20)) - 1);
+        assert!(longest(0) < FIRST_PAUSE);
+        assert!(longest(3) >= FIRST_PAUSE * 7);
+        assert!((0..40).all(|failures| longest(failures) < LONGEST_PAUSE));
+        assert_eq!(pause(5, 0), Duration::ZERO);
+    }
+}

@@ -1,0 +1,136 @@
+//! What can be asked of a branch, in the bank's words.
+
+use crate::app::Caller;
+use bank_proto::{AccountNumber, BranchId, Currency, CustomerId, Money, TransactionId};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// One thing that one branch is asked to do or to tell.
+#[derive(Debug, Clone)]
+pub(crate) enum Operation {
+    /// Opens a branch's books.
+    InitializeBranch {
+        branch: BranchId,
+        /// None leaves it to the branch.
+        initial_balance: Option<Money>,
+    },
+    /// Registers a customer by name.
+    CreateCustomer { customer: CustomerId, name: String },
+    /// Tells a customer's name and accounts.
+    GetCustomer { customer: CustomerId },
+    /// Opens an account at zero.
+    OpenAccount {
+        customer: CustomerId,
+        product: Product,
+        currency: Currency,
+        joint_holders: Vec<CustomerId>,
+        overdraft_limit: Option<Money>,
+    },
+    /// Tells an account as it is now.
+    GetAccount { account: AccountNumber },
+    /// Freezes, unfreezes or closes an account.
+    ChangeAccount { account: AccountNumber, change: AccountChange },
+    /// Pays cash in.
+    Deposit(Movement),
+    /// Pays cash out.
+    Withdraw(Movement),
+    /// Tells a balance.
+    Query { target: Target, currency: Option<Currency> },
+}
+
+/// What an account is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Product {
+    Checking,
+    Savings,
+    FixedDeposit,
+    Investment,
+}
+
+/// What becomes of an account.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AccountChange {
+    Freeze,
+    Unfreeze,
+    Close,
+}
+
+/// Which account is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// The customer's oldest open checking account in the currency.
+    Customer(CustomerId),
+    /// This one.
+    Account(AccountNumber),
+}
+
+/// Cash in or out.
+#[derive(Debug, Clone)]
+pub(crate) struct Movement {
+    pub(crate) target: Target,
+    /// Positive decimal text; the branch checks its decimals again.
+    pub(crate) amount: String,
+    /// None means USD, or the currency of the account that is named.
+    pub(crate) currency: Option<Currency>,
+    pub(crate) memo: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+}
+
+impl Operation {
+    /// The branch that keeps what this is about, in a bank of so many branches.
+    pub(crate) fn owner(&self, branches: u32) -> BranchId {
+        match self {
+            Operation::InitializeBranch { branch, .. } => *branch,
+            Operation::CreateCustomer { customer, .. }
+            | Operation::GetCustomer { customer }
+            | Operation::OpenAccount { customer, .. } => customer.home_branch(branches),
+            Operation::GetAccount { account } | Operation::ChangeAccount { account, .. } => account.branch(),
+            Operation::Deposit(movement) | Operation::Withdraw(movement) => movement.target.owner(branches),
+            Operation::Query { target, .. } => target.owner(branches),
+        }
+    }
+
+    /// Whether it changes anything, so that its outcome matters even when nobody waits any more.
+    pub(crate) fn is_write(&self) -> bool {
+        match self {
+            Operation::GetCustomer { .. } | Operation::GetAccount { .. } | Operation::Query { .. } => false,
+            Operation::InitializeBranch { .. }
+            | Operation::CreateCustomer { .. }
+            | Operation::OpenAccount { .. }
+            | Operation::ChangeAccount { .. }
+            | Operation::Deposit(_)
+            | Operation::Withdraw(_) => true,
+        }
+    }
+}
+
+impl Target {
+    fn owner(self, branches: u32) -> BranchId {
+        match self {
+            Target::Customer(customer) => customer.home_branch(branches),
+            Target::Account(account) => account.branch(),
+        }
+    }
+}
+
+/// An operation on its way: with its id and who asks.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(super) operation: Operation,
+    /// Set for every write. Made before the first sending and the same at every repeat.
+    pub(super) id: Option<TransactionId>,
+    pub(super) request_id: Arc<str>,
+}
+
+impl Order {
+    /// Reads lose the id: they have no use for it.
+    pub(super) fn new(operation: Operation, id: Option<TransactionId>, caller: &Caller) -> Order {
+        let id = id.filter(|_| operation.is_write());
+        Order { operation, id, request_id: Arc::clone(&caller.request_id) }
+    }
+
+    pub(super) fn is_write(&self) -> bool {
+        self.id.is_some()
+    }
+}

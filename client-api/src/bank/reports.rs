@@ -1,0 +1,108 @@
+//! Questions that are asked one by one, beside the conversation.
+
+use super::conversation::Line;
+use super::{Bank, wire};
+use crate::answer::{Branch, History, TrialBalance};
+use crate::app::Caller;
+use crate::problem::Problem;
+use bank_proto::{AccountNumber, BranchId, Timestamp, metadata};
+use std::time::Duration;
+use tokio::task::JoinSet;
+use tonic::metadata::AsciiMetadataValue;
+
+/// A branch server that has not told its branches by then counts as unreachable.
+const BRANCHES_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Which part of an account's history is asked for.
+#[derive(Debug)]
+pub(crate) struct HistoryQuestion {
+    pub(crate) account: AccountNumber,
+    pub(crate) page_size: u32,
+    /// Empty for the newest page.
+    pub(crate) cursor: String,
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
+    /// Empty for all.
+    pub(crate) kind: String,
+}
+
+impl Bank {
+    /// One page of an account's history, newest first.
+    ///
+    /// # Errors
+    /// The bank's refusal, or BRANCH_UNAVAILABLE.
+    pub(crate) async fn history(&self, question: HistoryQuestion, caller: &Caller) -> Result<History, Problem> {
+        let line = self.line_of(question.account.branch())?;
+        let account_number = question.account.to_string();
+        let request = wire::ListTransactionsRequest {
+            account_number: account_number.clone(),
+            page_size: i32::try_from(question.page_size).unwrap_or(i32::MAX),
+            page_token: question.cursor,
+            from: question.from.map(Timestamp::to_wire),
+            to: question.to.map(Timestamp::to_wire),
+            r#type: question.kind,
+        };
+        match line.client().list_transactions(request_for(request, self.timeout, &caller.request_id)).await {
+            Ok(page) => Ok(wire::history(account_number, page.into_inner())),
+            Err(status) => Err(wire::problem_of(&status)),
+        }
+    }
+
+    /// A branch's books.
+    ///
+    /// # Errors
+    /// The bank's refusal, or BRANCH_UNAVAILABLE.
+    pub(crate) async fn trial_balance(&self, branch: BranchId, caller: &Caller) -> Result<TrialBalance, Problem> {
+        let line = self.line_of(branch)?;
+        let request = wire::GetTrialBalanceRequest { branch_id: i64::from(branch.get()) };
+        match line.client().get_trial_balance(request_for(request, self.timeout, &caller.request_id)).await {
+            Ok(books) => Ok(wire::trial_balance(books.into_inner())),
+            Err(status) => Err(wire::problem_of(&status)),
+        }
+    }
+
+    /// Every branch of the bank, in order; those whose server does not answer are unreachable.
+    pub(crate) async fn branches(&self, request_id: &str) -> Vec<Branch> {
+        let mut answers = JoinSet::new();
+        for line in &self.lines {
+            let mut client = line.client();
+            let request = wire::ListBranchesRequest { local_only: true };
+            let request = request_for(request, self.timeout.min(BRANCHES_TIMEOUT), request_id);
+            answers.spawn(async move { client.list_branches(request).await });
+        }
+        let mut branches: Vec<Branch> = (1..=i64::from(self.assignment.branches()))
+            .filter_map(|number| BranchId::new(number).ok())
+            .map(wire::unreachable_branch)
+            .collect();
+        while let Some(answer) = answers.join_next().await {
+            match answer {
+                Ok(Ok(told)) => {
+                    for branch in told.into_inner().branches {
+                        let place = usize::try_from(branch.branch_id).ok().and_then(|number| number.checked_sub(1));
+                        if let Some(place) = place.and_then(|place| branches.get_mut(place)) {
+                            *place = wire::branch(branch);
+                        }
+                    }
+                }
+                Ok(Err(status)) => {
+                    tracing::debug!(code = %status.code(), message = status.message(), "a server told no branches");
+                }
+                Err(failure) => tracing::error!(%failure, "asking a server for its branches failed"),
+            }
+        }
+        branches
+    }
+
+    fn line_of(&self, branch: BranchId) -> Result<&Line, Problem> {
+        self.server_of(branch).map(|server| &self.lines[server])
+    }
+}
+
+fn request_for<T>(message: T, timeout: Duration, request_id: &str) -> tonic::Request<T> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(timeout);
+    if let Ok(id) = AsciiMetadataValue::try_from(request_id) {
+        request.metadata_mut().insert(metadata::REQUEST_ID, id);
+    }
+    request
+}

@@ -1,0 +1,386 @@
+//! Between the bank's words and the messages of `bank.proto`: the only file here that names them.
+
+use super::operation::{AccountChange, Movement, Operation, Order, Product, Target};
+use super::queue;
+use crate::answer::{self, Replied, Reply, Success};
+use crate::problem::Problem;
+use bank_proto::wire as proto;
+use bank_proto::{BranchId, ErrorCode, Timestamp};
+use proto::operation::Kind as Asked;
+use proto::operation_result::Kind as Told;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+pub(super) type Client = proto::bank_service_client::BankServiceClient<tonic::transport::Channel>;
+pub(super) type Message = proto::BatchStreamRequest;
+pub(super) type Answers = proto::BatchStreamResponse;
+pub(super) type Answered = Option<proto::OperationResult>;
+pub(super) use proto::{GetTrialBalanceRequest, ListBranchesRequest, ListTransactionsRequest};
+
+/// The door by which all of these came in.
+const CHANNEL: &str = "http";
+
+/// An order as it travels.
+pub(super) fn stream_operation(correlation_id: u64, order: &Order, remaining: Duration) -> proto::StreamOperation {
+    // Zero would mean no limit.
+    let timeout_ms = u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX).max(1);
+    proto::StreamOperation { correlation_id, operation: Some(operation(order)), timeout_ms }
+}
+
+fn operation(order: &Order) -> proto::Operation {
+    let caller = || Some(proto::Caller { channel: CHANNEL.to_owned(), request_id: order.request_id.to_string() });
+    let transaction_id = || order.id.map(|id| id.to_string());
+    let kind = match &order.operation {
+        Operation::InitializeBranch { branch, initial_balance } => {
+            Asked::InitializeBranch(proto::InitializeBranchRequest {
+                branch_id: i64::from(branch.get()),
+                initial_balance: initial_balance.map(|money| money.to_string()),
+                transaction_id: transaction_id(),
+                caller: caller(),
+            })
+        }
+        Operation::CreateCustomer { customer, name } => Asked::CreateCustomer(proto::CreateCustomerRequest {
+            customer_id: number(customer.get()),
+            name: name.clone(),
+            transaction_id: transaction_id(),
+            caller: caller(),
+        }),
+        Operation::GetCustomer { customer } => {
+            Asked::GetCustomer(proto::GetCustomerRequest { customer_id: number(customer.get()) })
+        }
+        Operation::OpenAccount { customer, product, currency, joint_holders, overdraft_limit } => {
+            Asked::OpenAccount(proto::OpenAccountRequest {
+                customer_id: number(customer.get()),
+                product: product_to_wire(*product).into(),
+                currency: currency.code().to_owned(),
+                joint_holders: joint_holders.iter().map(|holder| number(holder.get())).collect(),
+                overdraft_limit: overdraft_limit.map(|money| money.to_string()).unwrap_or_default(),
+                transaction_id: transaction_id(),
+                caller: caller(),
+            })
+        }
+        Operation::GetAccount { account } => {
+            Asked::GetAccount(proto::GetAccountRequest { account_number: account.to_string() })
+        }
+        Operation::ChangeAccount { account, change } => {
+            let request = proto::ChangeAccountRequest {
+                account_number: account.to_string(),
+                transaction_id: transaction_id(),
+                caller: caller(),
+            };
+            match change {
+                AccountChange::Freeze => Asked::FreezeAccount(request),
+                AccountChange::Unfreeze => Asked::UnfreezeAccount(request),
+                AccountChange::Close => Asked::CloseAccount(request),
+            }
+        }
+        Operation::Deposit(movement) => Asked::Deposit(deposit(movement, transaction_id(), caller())),
+        Operation::Withdraw(movement) => {
+            let like = deposit(movement, transaction_id(), caller());
+            Asked::Withdraw(proto::WithdrawRequest {
+                customer_id: like.customer_id,
+                amount: like.amount,
+                currency: like.currency,
+                transaction_id: like.transaction_id,
+                account_number: like.account_number,
+                memo: like.memo,
+                metadata: like.metadata,
+                caller: like.caller,
+            })
+        }
+        Operation::Query { target, currency } => {
+            let (customer_id, account_number) = target_to_wire(*target);
+            let currency = currency.map(|currency| currency.code().to_owned()).unwrap_or_default();
+            Asked::Query(proto::QueryRequest { customer_id, currency, account_number })
+        }
+    };
+    proto::Operation { kind: Some(kind) }
+}
+
+fn deposit(
+    movement: &Movement,
+    transaction_id: Option<String>,
+    caller: Option<proto::Caller>,
+) -> proto::DepositRequest {
+    let (customer_id, account_number) = target_to_wire(movement.target);
+    proto::DepositRequest {
+        customer_id,
+        amount: movement.amount.clone(),
+        currency: movement.currency.map(|currency| currency.code().to_owned()).unwrap_or_default(),
+        transaction_id,
+        account_number,
+        memo: movement.memo.clone(),
+        metadata: movement.metadata.clone(),
+        caller,
+    }
+}
+
+fn target_to_wire(target: Target) -> (i64, String) {
+    match target {
+        Target::Customer(customer) => (number(customer.get()), String::new()),
+        Target::Account(account) => (0, account.to_string()),
+    }
+}
+
+/// A customer's number; always below 2^53.
+fn number(customer: u64) -> i64 {
+    i64::try_from(customer).unwrap_or(i64::MAX)
+}
+
+fn product_to_wire(product: Product) -> proto::Product {
+    match product {
+        Product::Checking => proto::Product::Checking,
+        Product::Savings => proto::Product::Savings,
+        Product::FixedDeposit => proto::Product::FixedDeposit,
+        Product::Investment => proto::Product::Investment,
+    }
+}
+
+/// What a branch answered.
+///
+/// # Errors
+/// Its refusal; INTERNAL when the answer is none.
+pub(super) fn reply(answered: Answered) -> Result<Replied, Problem> {
+    let success = |reply, replayed| Ok(Replied { reply, replayed });
+    match answered.and_then(|result| result.kind) {
+        Some(Told::Receipt(receipt)) => {
+            let replayed = receipt.replayed;
+            success(Reply::Receipt(receipt_from_wire(receipt)), replayed)
+        }
+        Some(Told::Balance(balance)) => success(Reply::Balance(balance_from_wire(balance)), false),
+        Some(Told::Account(account)) => {
+            let replayed = account.replayed;
+            success(Reply::Account(account_from_wire(account)), replayed)
+        }
+        Some(Told::Customer(customer)) => {
+            let replayed = customer.replayed;
+            success(Reply::Customer(customer_from_wire(customer)), replayed)
+        }
+        Some(Told::Branch(branch)) => {
+            let replayed = branch.replayed;
+            success(Reply::Branch(branch_from_wire(branch)), replayed)
+        }
+        Some(Told::Failure(failure)) => Err(refusal(failure)),
+        None => {
+            tracing::error!("a branch server answered with a result that says nothing");
+            Err(Problem::internal())
+        }
+    }
+}
+
+fn receipt_from_wire(wire: proto::Receipt) -> answer::Receipt {
+    answer::Receipt {
+        result: Success::Success,
+        transaction_id: wire.transaction_id,
+        customer_id: wire.customer_id,
+        branch_id: wire.branch_id,
+        account_number: wire.account_number,
+        kind: wire.r#type,
+        amount: wire.amount,
+        currency: wire.currency,
+        balance: wire.balance,
+        booked_at: moment(wire.booked_at),
+    }
+}
+
+fn balance_from_wire(wire: proto::Balance) -> answer::Balance {
+    answer::Balance {
+        result: Success::Success,
+        state: state(wire.state()),
+        customer_id: wire.customer_id,
+        branch_id: wire.branch_id,
+        account_number: wire.account_number,
+        balance: wire.balance,
+        available: wire.available,
+        currency: wire.currency,
+    }
+}
+
+fn account_from_wire(wire: proto::Account) -> answer::Account {
+    answer::Account {
+        result: Success::Success,
+        product: product(wire.product()),
+        state: state(wire.state()),
+        account_number: wire.account_number,
+        branch_id: wire.branch_id,
+        customer_id: wire.customer_id,
+        joint_holders: wire.joint_holders,
+        currency: wire.currency,
+        balance: wire.balance,
+        available: wire.available,
+        overdraft_limit: wire.overdraft_limit,
+        opened_at: moment(wire.opened_at),
+        transaction_id: present(wire.transaction_id),
+    }
+}
+
+fn customer_from_wire(wire: proto::Customer) -> answer::Customer {
+    answer::Customer {
+        result: Success::Success,
+        customer_id: wire.customer_id,
+        branch_id: wire.branch_id,
+        name: wire.name,
+        accounts: wire.accounts.into_iter().map(account_from_wire).collect(),
+        transaction_id: present(wire.transaction_id),
+    }
+}
+
+fn branch_from_wire(wire: proto::InitializeBranchResponse) -> answer::InitializedBranch {
+    let account = wire.account;
+    answer::InitializedBranch {
+        result: if wire.created { "Branch initialized successfully" } else { "Branch already exists" },
+        branch_id: wire.branch_id,
+        created: wire.created,
+        customer_id: account.as_ref().map(|account| account.customer_id),
+        account_number: account.as_ref().map(|account| account.account_number.clone()),
+        balance: account.as_ref().map(|account| account.balance.clone()),
+        currency: account.map(|account| account.currency),
+        transaction_id: present(wire.transaction_id),
+    }
+}
+
+/// One page of history.
+pub(super) fn history(account_number: String, wire: proto::ListTransactionsResponse) -> answer::History {
+    let entry = |wire: proto::StatementEntry| answer::HistoryEntry {
+        transaction_id: wire.transaction_id,
+        kind: wire.r#type,
+        amount: wire.amount,
+        currency: wire.currency,
+        balance: wire.balance,
+        booked_at: moment(wire.booked_at),
+        memo: wire.memo,
+        metadata: wire.metadata,
+        channel: wire.channel,
+        sequence: wire.sequence,
+    };
+    answer::History {
+        account_number,
+        transactions: wire.entries.into_iter().map(entry).collect(),
+        next_cursor: present(wire.next_page_token),
+    }
+}
+
+/// A branch's books.
+pub(super) fn trial_balance(wire: proto::TrialBalance) -> answer::TrialBalance {
+    let line = |wire: proto::TrialBalanceLine| answer::TrialBalanceLine {
+        account_kind: wire.account_kind,
+        currency: wire.currency,
+        debit: wire.debit,
+        credit: wire.credit,
+        accounts: wire.accounts,
+    };
+    answer::TrialBalance {
+        branch_id: wire.branch_id,
+        balanced: wire.balanced,
+        sequence: wire.sequence,
+        as_of: moment(wire.as_of),
+        lines: wire.lines.into_iter().map(line).collect(),
+    }
+}
+
+/// A branch as its server sees it.
+pub(super) fn branch(wire: proto::Branch) -> answer::Branch {
+    let state = match wire.state() {
+        proto::BranchState::Uninitialized => "uninitialized",
+        proto::BranchState::Open => "open",
+        proto::BranchState::Damaged => "damaged",
+        proto::BranchState::Unreachable => "unreachable",
+        proto::BranchState::Unspecified => "unknown",
+    };
+    answer::Branch {
+        branch_id: wire.branch_id,
+        state,
+        detail: wire.detail,
+        accounts: Some(wire.accounts),
+        sequence: Some(wire.sequence),
+        epoch: Some(wire.epoch),
+    }
+}
+
+/// A branch whose server does not answer.
+pub(super) fn unreachable_branch(branch: BranchId) -> answer::Branch {
+    answer::Branch {
+        branch_id: branch.get(),
+        state: "unreachable",
+        detail: "its server does not answer".to_owned(),
+        accounts: None,
+        sequence: None,
+        epoch: None,
+    }
+}
+
+fn refusal(failure: proto::Failure) -> Problem {
+    match ErrorCode::from_text(&failure.code) {
+        Some(code) => told(code, failure.message, failure.metadata.into_iter().collect())
+            .with_transaction_id(present(failure.transaction_id))
+            .with_replayed(failure.replayed),
+        None => {
+            tracing::error!(code = failure.code, "a branch refused with a code that is not known here");
+            Problem::internal()
+        }
+    }
+}
+
+/// The problem for a status that answered a call which only reads. Text of a status that Florin did not
+/// make stays here.
+pub(super) fn problem_of(status: &tonic::Status) -> Problem {
+    use tonic_types::StatusExt as _;
+    if let Some(info) = status.get_details_error_info()
+        && let Some(code) = ErrorCode::from_text(&info.reason)
+    {
+        return told(code, status.message().to_owned(), info.metadata.into_iter().collect());
+    }
+    match status.code() {
+        tonic::Code::Unavailable | tonic::Code::DeadlineExceeded | tonic::Code::Cancelled | tonic::Code::Unknown => {
+            tracing::warn!(code = %status.code(), message = status.message(), "a branch server could not be asked");
+            queue::unavailable()
+        }
+        _ => {
+            tracing::error!(code = %status.code(), message = status.message(), "a branch server answered a foreign status");
+            Problem::internal()
+        }
+    }
+}
+
+/// A refusal in the bank's own words.
+fn told(code: ErrorCode, message: String, mut facts: BTreeMap<String, String>) -> Problem {
+    if code == ErrorCode::Internal {
+        return Problem::internal();
+    }
+    let field = facts.remove("field");
+    if field.is_some() {
+        // The message says it in a sentence already.
+        facts.remove("reason");
+    }
+    // Members that a problem has anyway.
+    for name in ["type", "title", "status", "detail", "code", "success", "result", "request_id", "transaction_id"] {
+        facts.remove(name);
+    }
+    Problem::new(code, message).with_field(field).with_facts(facts)
+}
+
+fn state(state: proto::AccountState) -> &'static str {
+    match state {
+        proto::AccountState::Open => "open",
+        proto::AccountState::Frozen => "frozen",
+        proto::AccountState::Closed => "closed",
+        proto::AccountState::Unspecified => "unknown",
+    }
+}
+
+fn product(product: proto::Product) -> &'static str {
+    match product {
+        proto::Product::Checking | proto::Product::Unspecified => "checking",
+        proto::Product::Savings => "savings",
+        proto::Product::FixedDeposit => "fixed_deposit",
+        proto::Product::Investment => "investment",
+    }
+}
+
+fn moment(wire: Option<prost_types::Timestamp>) -> Option<Timestamp> {
+    wire.as_ref().and_then(Timestamp::from_wire)
+}
+
+fn present(text: String) -> Option<String> {
+    if text.is_empty() { None } else { Some(text) }
+}

@@ -1,0 +1,329 @@
+//! The fields that requests have in common: from JSON to the bank's words.
+
+use crate::problem::Problem;
+use bank_proto::{BranchId, Currency, CustomerId, ErrorCode, InvalidAmount, Money, limits};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, IntoDeserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// The code that goes with a field, wherever in the body it stands.
+pub(crate) fn code_of(field: &str) -> ErrorCode {
+    let name = field.rsplit('.').next().unwrap_or(field);
+    let name = name.split('[').next().unwrap_or(name);
+    match name {
+        "customer_id" | "joint_holders" => ErrorCode::InvalidCustomerId,
+        "branch_id" => ErrorCode::InvalidBranchId,
+        "amount" | "initial_balance" | "overdraft_limit" => ErrorCode::InvalidAmount,
+        "account_number" => ErrorCode::InvalidAccountNumber,
+        "currency" => ErrorCode::InvalidCurrency,
+        "idempotency_key" => ErrorCode::InvalidIdempotencyKey,
+        _ => ErrorCode::InvalidRequest,
+    }
+}
+
+/// A customer's number: a JSON integer, nothing that only looks like one.
+pub(crate) fn customer_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CustomerId, D::Error> {
+    deserializer
+        .deserialize_i64(Integer("a customer number from 1 to 9007199254740991"))
+        .and_then(|number| CustomerId::new(number).map_err(D::Error::custom))
+}
+
+/// A customer's number that may be absent or null.
+pub(crate) fn optional_customer_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<CustomerId>, D::Error> {
+    struct Optional;
+
+    impl<'de> Visitor<'de> for Optional {
+        type Value = Option<CustomerId>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a customer number from 1 to 9007199254740991")
+        }
+
+        fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            customer_id(deserializer).map(Some)
+        }
+    }
+
+    deserializer.deserialize_option(Optional)
+}
+
+/// One of the words that a field may hold.
+pub(crate) fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    // Through a string, because derived enums also take objects.
+    let word = String::deserialize(deserializer)?;
+    T::deserialize(word.into_deserializer())
+}
+
+/// One of the words that a field may hold, or nothing.
+pub(crate) fn optional_word<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    match Option::<String>::deserialize(deserializer)? {
+        Some(word) => T::deserialize(word.into_deserializer()).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// A branch's number as it was given: any integer, judged later, because one above the bank's number is
+/// merely not found.
+pub(crate) fn branch_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    deserializer.deserialize_i64(Integer("a branch number"))
+}
+
+/// A branch by number.
+///
+/// # Errors
+/// INVALID_BRANCH_ID below 1, BRANCH_NOT_FOUND above what any bank can have.
+pub(crate) fn branch(number: i64) -> Result<BranchId, Problem> {
+    BranchId::new(number).map_err(|wrong| {
+        if number < 1 {
+            Problem::field(ErrorCode::InvalidBranchId, "branch_id", wrong)
+        } else {
+            branch_not_found(number)
+        }
+    })
+}
+
+/// The refusal of a branch that the bank does not have.
+pub(crate) fn branch_not_found(number: impl fmt::Display) -> Problem {
+    Problem::new(ErrorCode::BranchNotFound, format!("the bank has no branch {number}"))
+}
+
+/// The currency that was asked for; None when none was.
+///
+/// # Errors
+/// INVALID_CURRENCY.
+pub(crate) fn currency(text: Option<&str>) -> Result<Option<Currency>, Problem> {
+    text.map(|text| text.parse().map_err(|wrong| Problem::field(ErrorCode::InvalidCurrency, "currency", wrong)))
+        .transpose()
+}
+
+/// A positive amount, a JSON number or a decimal string, exactly as it was written. Where the currency is
+/// the account's and only the branch knows it, the branch judges the number of decimals.
+///
+/// # Errors
+/// INVALID_AMOUNT: what is wrong with it.
+pub(crate) fn positive_amount(raw: Option<&RawValue>, currency: Option<Currency>) -> Result<String, Problem> {
+    /// No amount in any currency is written longer, unless with zeros in front.
+    const LONGEST: usize = 40;
+
+    let text = decimal_text("amount", raw)?;
+    match Money::parse_positive(&text, currency.unwrap_or(Currency::USD)) {
+        Ok(_) => Ok(text.into_owned()),
+        Err(InvalidAmount::TooPrecise { .. } | InvalidAmount::TooLarge)
+            if currency.is_none() && text.len() <= LONGEST =>
+        {
+            Ok(text.into_owned())
+        }
+        Err(wrong) => Err(Problem::field(ErrorCode::InvalidAmount, "amount", wrong)),
+    }
+}
+
+/// An amount of zero or more, or None when there is none.
+///
+/// # Errors
+/// INVALID_AMOUNT: what is wrong with it.
+pub(crate) fn amount_or_zero(
+    field: &str,
+    raw: Option<&RawValue>,
+    currency: Currency,
+) -> Result<Option<Money>, Problem> {
+    if raw.is_none() {
+        return Ok(None);
+    }
+    let text = decimal_text(field, raw)?;
+    Money::parse_not_negative(&text, currency)
+        .map(Some)
+        .map_err(|wrong| Problem::field(ErrorCode::InvalidAmount, field, wrong))
+}
+
+/// Refuses an amount where none belongs; a zero says the same as nothing.
+///
+/// # Errors
+/// INVALID_AMOUNT.
+pub(crate) fn no_amount(raw: Option<&RawValue>) -> Result<(), Problem> {
+    match amount_or_zero("amount", raw, Currency::USD)? {
+        None => Ok(()),
+        Some(money) if money.minor() == 0 => Ok(()),
+        Some(_) => Err(Problem::field(ErrorCode::InvalidAmount, "amount", "must be absent or zero in a query")),
+    }
+}
+
+/// The digits of a JSON number, or the text of a JSON string.
+fn decimal_text<'a>(field: &str, raw: Option<&'a RawValue>) -> Result<Cow<'a, str>, Problem> {
+    let wrong = |what: InvalidAmount| Problem::field(ErrorCode::InvalidAmount, field, what);
+    let text = raw.ok_or_else(|| wrong(InvalidAmount::Missing))?.get();
+    match text.as_bytes() {
+        [b'"', plain @ .., b'"'] if !plain.contains(&b'\\') => Ok(Cow::Borrowed(&text[1..text.len() - 1])),
+        [b'"', ..] => serde_json::from_str(text).map(Cow::Owned).map_err(|_| wrong(InvalidAmount::Malformed)),
+        [b'-' | b'0'..=b'9', ..] => Ok(Cow::Borrowed(text)),
+        _ => Err(wrong(InvalidAmount::Malformed)),
+    }
+}
+
+/// A text of up to so many bytes, without control characters.
+///
+/// # Errors
+/// INVALID_REQUEST naming the field.
+pub(crate) fn bounded(field: &str, text: Option<String>, bytes: usize) -> Result<String, Problem> {
+    let text = text.unwrap_or_default();
+    let wrong = |what: String| Err(Problem::field(ErrorCode::InvalidRequest, field, what));
+    if text.len() > bytes {
+        return wrong(format!("has {} bytes, at most {bytes} are allowed", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return wrong("must not hold control characters".to_owned());
+    }
+    Ok(text)
+}
+
+/// Free data of a transaction.
+///
+/// # Errors
+/// INVALID_REQUEST naming the field.
+pub(crate) fn metadata(entries: Option<Entries>) -> Result<BTreeMap<String, String>, Problem> {
+    let Entries(entries) = entries.unwrap_or_default();
+    let bytes: usize = entries.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if bytes > limits::METADATA_BYTES {
+        let what = format!("has {bytes} bytes, at most {} are allowed", limits::METADATA_BYTES);
+        return Err(Problem::field(ErrorCode::InvalidRequest, "metadata", what));
+    }
+    Ok(entries)
+}
+
+/// A JSON object of texts in which no key comes twice.
+#[derive(Debug, Default)]
+pub(crate) struct Entries(BTreeMap<String, String>);
+
+impl<'de> serde::Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
+        struct Strict;
+
+        impl<'de> Visitor<'de> for Strict {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object whose values are strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut entries = BTreeMap::new();
+                while let Some((key, value)) = map.next_entry::<String, String>()? {
+                    if entries.insert(key, value).is_some() {
+                        return Err(A::Error::custom("a key comes twice"));
+                    }
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(Strict)
+    }
+}
+
+/// Reads a JSON integer.
+struct Integer(&'static str);
+
+impl Visitor<'_> for Integer {
+    type Value = i64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
+        Ok(number)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<i64, E> {
+        i64::try_from(number).map_err(|_| E::custom(format_args!("must be {}", self.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn amount(json: &str, currency: Option<Currency>) -> Result<String, ErrorCode> {
+        let raw: Box<RawValue> = serde_json::from_str(json).expect("JSON");
+        positive_amount(Some(&raw), currency).map_err(|problem| problem.code())
+    }
+
+    #[test]
+    fn amounts_are_read_exactly_from_numbers_and_strings() {
+        for (json, text) in [("100", "100"), ("100.10", "100.10"), ("\"0.01\"", "0.01"), (r#""\u0031""#, "1")] {
+            assert_eq!(amount(json, Some(Currency::USD)), Ok(text.to_owned()), "{json}");
+        }
+        let sums_that_floats_lose = "92233720368547758.07";
+        assert_eq!(amount(sums_that_floats_lose, Some(Currency::USD)), Ok(sums_that_floats_lose.to_owned()));
+    }
+
+    #[test]
+    fn what_is_not_a_positive_amount_is_refused() {
+        let huge = "9".repeat(1000);
+        for json in [
+            "0",
+            "-0",
+            "-1",
+            "0.00",
+            "1e2",
+            "1E400",
+            "1.001",
+            "\"\"",
+            "\"1e2\"",
+            "\"NaN\"",
+            "\" 1\"",
+            "true",
+            "[1]",
+            "{}",
+            "\"1,000\"",
+            &huge,
+        ] {
+            assert_eq!(amount(json, Some(Currency::USD)), Err(ErrorCode::InvalidAmount), "{json}");
+        }
+        assert_eq!(positive_amount(None, None).map_err(|problem| problem.code()), Err(ErrorCode::InvalidAmount));
+    }
+
+    #[test]
+    fn decimals_of_an_unsaid_currency_are_left_to_the_branch() {
+        assert_eq!(amount("1.234", None), Ok("1.234".to_owned()));
+        for json in ["-1.00", "1e2", &"9".repeat(1000)] {
+            assert_eq!(amount(json, None), Err(ErrorCode::InvalidAmount), "{json}");
+        }
+    }
+
+    #[test]
+    fn a_query_may_say_zero() {
+        let judge = |json: &str| {
+            let raw: Box<RawValue> = serde_json::from_str(json).expect("JSON");
+            no_amount(Some(&raw)).map_err(|problem| problem.code())
+        };
+        assert!(no_amount(None).is_ok());
+        assert_eq!(judge("0"), Ok(()));
+        assert_eq!(judge("\"0.00\""), Ok(()));
+        for json in ["1", "-1", "\"x\"", "1e0"] {
+            assert_eq!(judge(json), Err(ErrorCode::InvalidAmount), "{json}");
+        }
+    }
+
+    #[test]
+    fn metadata_has_no_key_twice() {
+        assert!(serde_json::from_str::<Entries>(r#"{"a":"1","b":"2"}"#).is_ok());
+        for json in [r#"{"a":"1","a":"2"}"#, r#"{"a":1}"#, r#"["a"]"#, r#"{"a":null}"#] {
+            assert!(serde_json::from_str::<Entries>(json).is_err(), "{json}");
+        }
+    }
+}

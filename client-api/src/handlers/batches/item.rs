@@ -1,0 +1,130 @@
+//! One operation of a batch.
+
+use crate::bank::{AccountChange, Movement, Operation, Target};
+use crate::fields::{self, Entries};
+use crate::idempotency::IdempotencyKey;
+use crate::json;
+use crate::problem::Problem;
+use bank_proto::{Currency, CustomerId, ErrorCode, limits};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use utoipa::ToSchema;
+
+/// One operation.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = BatchOperation)]
+pub(super) struct Item<'a> {
+    #[serde(rename = "type", deserialize_with = "fields::word")]
+    kind: BatchOperationType,
+    /// The customer whose checking account is meant. Give this or `account_number`.
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    #[serde(default, deserialize_with = "fields::optional_customer_id")]
+    customer_id: Option<CustomerId>,
+    #[schema(value_type = Option<String>)]
+    #[serde(borrow, default)]
+    account_number: Option<Cow<'a, str>>,
+    /// Greater than zero, a number or a decimal string; absent unless money moves.
+    #[schema(value_type = Option<crate::openapi::Amount>)]
+    #[serde(borrow, default)]
+    amount: Option<&'a RawValue>,
+    /// ISO 4217; USD when absent, or the account's.
+    #[schema(value_type = Option<String>)]
+    #[serde(borrow, default)]
+    currency: Option<Cow<'a, str>>,
+    #[serde(default)]
+    memo: Option<String>,
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    #[serde(default)]
+    metadata: Option<Entries>,
+    /// As the header of a single request.
+    #[schema(value_type = Option<String>)]
+    #[serde(borrow, default)]
+    idempotency_key: Option<Cow<'a, str>>,
+}
+
+/// What to do.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum BatchOperationType {
+    Deposit,
+    Withdraw,
+    Query,
+    Freeze,
+    Unfreeze,
+    Close,
+}
+
+/// Reads one operation and the key it brings.
+///
+/// # Errors
+/// What is wrong with it, naming the field.
+pub(super) fn read(text: &str) -> Result<(Operation, Option<IdempotencyKey>), Problem> {
+    let item: Item<'_> = json::parse_text(text)?;
+    let key = item.idempotency_key.as_deref().map(IdempotencyKey::parse).transpose();
+    let key = key.map_err(|problem| problem.with_field(Some("idempotency_key".to_owned())))?;
+    operation(item).map(|operation| (operation, key))
+}
+
+fn operation(item: Item<'_>) -> Result<Operation, Problem> {
+    let target = target(&item)?;
+    match item.kind {
+        BatchOperationType::Deposit => movement(item, target).map(Operation::Deposit),
+        BatchOperationType::Withdraw => movement(item, target).map(Operation::Withdraw),
+        BatchOperationType::Query => {
+            fields::no_amount(item.amount)?;
+            let currency = currency(&item, target)?;
+            Ok(Operation::Query { target, currency })
+        }
+        BatchOperationType::Freeze => change(&item, target, AccountChange::Freeze),
+        BatchOperationType::Unfreeze => change(&item, target, AccountChange::Unfreeze),
+        BatchOperationType::Close => change(&item, target, AccountChange::Close),
+    }
+}
+
+fn target(item: &Item<'_>) -> Result<Target, Problem> {
+    match (item.customer_id, &item.account_number) {
+        (Some(customer), None) => Ok(Target::Customer(customer)),
+        (None, Some(number)) => number
+            .parse()
+            .map(Target::Account)
+            .map_err(|wrong| Problem::field(ErrorCode::InvalidAccountNumber, "account_number", wrong)),
+        (None, None) => {
+            Err(Problem::field(ErrorCode::InvalidCustomerId, "customer_id", "is missing; give it or `account_number`"))
+        }
+        (Some(_), Some(_)) => {
+            Err(Problem::field(ErrorCode::InvalidRequest, "account_number", "and `customer_id` exclude each other"))
+        }
+    }
+}
+
+/// A customer's account is found by its currency; a named account has one.
+fn currency(item: &Item<'_>, target: Target) -> Result<Option<Currency>, Problem> {
+    let said = fields::currency(item.currency.as_deref())?;
+    match target {
+        Target::Customer(_) => Ok(said.or(Some(Currency::USD))),
+        Target::Account(_) => Ok(said),
+    }
+}
+
+fn movement(item: Item<'_>, target: Target) -> Result<Movement, Problem> {
+    let currency = currency(&item, target)?;
+    Ok(Movement {
+        target,
+        amount: fields::positive_amount(item.amount, currency)?,
+        currency,
+        memo: fields::bounded("memo", item.memo, limits::MEMO_BYTES)?,
+        metadata: fields::metadata(item.metadata)?,
+    })
+}
+
+fn change(item: &Item<'_>, target: Target, change: AccountChange) -> Result<Operation, Problem> {
+    fields::no_amount(item.amount)?;
+    match target {
+        Target::Account(account) => Ok(Operation::ChangeAccount { account, change }),
+        Target::Customer(_) => {
+            Err(Problem::field(ErrorCode::InvalidAccountNumber, "account_number", "is missing; name the account"))
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! POST /transaction: what a customer does at the counter, in one request.
+
+use crate::answer::{self, Balance, Receipt};
+use crate::app::{App, Caller};
+use crate::bank::{Movement, Operation, Target};
+use crate::fields::{self, Entries};
+use crate::json::{self, JsonBody};
+use crate::openapi::{WriteHeaders, WriteProblems};
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use bank_proto::{Currency, CustomerId, ErrorCode, limits};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// A deposit, a withdrawal or a question for the balance.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TransactionRequest, example = json!({"customer_id": 1, "type": "deposit", "amount": 100}))]
+struct Body<'a> {
+    /// 1 to 9007199254740991.
+    #[schema(value_type = i64, minimum = 1)]
+    #[serde(deserialize_with = "fields::customer_id")]
+    customer_id: CustomerId,
+    #[serde(rename = "type", deserialize_with = "fields::word")]
+    kind: TransactionType,
+    /// Greater than zero, a number or a decimal string; absent in a query.
+    #[schema(value_type = Option<crate::openapi::Amount>)]
+    #[serde(borrow, default)]
+    amount: Option<&'a RawValue>,
+    /// ISO 4217; USD when absent.
+    #[schema(value_type = Option<String>, example = "USD")]
+    #[serde(borrow, default)]
+    currency: Option<Cow<'a, str>>,
+    /// Free text for the statement, up to 140 bytes.
+    #[serde(default)]
+    memo: Option<String>,
+    /// Free data, keys and values together up to 1024 bytes.
+    #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
+    #[serde(default)]
+    metadata: Option<Entries>,
+    /// Belongs to transfers.
+    #[schema(ignore)]
+    #[serde(borrow, default)]
+    to_customer_id: Option<&'a RawValue>,
+}
+
+/// What to do.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum TransactionType {
+    Deposit,
+    Withdraw,
+    Query,
+}
+
+/// A receipt, or a balance when the balance was asked for.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes the answer; the branch's reply is written as it comes")]
+enum TransactionAnswer {
+    Receipt(Receipt),
+    Balance(Balance),
+}
+
+/// Deposits, withdraws, or tells the balance
+///
+/// Uses the customer's oldest open checking account in the currency; a first deposit opens it.
+#[utoipa::path(
+    post, path = "/transaction", tag = "The counter", params(WriteHeaders), request_body = Body,
+    responses((status = 200, description = "Done, with the balance right after it", body = TransactionAnswer), WriteProblems)
+)]
+pub(crate) async fn transact(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
+    let operation = operation(body.parse()?)?;
+    let replied = app.bank.execute(operation, &caller).await?;
+    Ok(answer::reply(StatusCode::OK, &replied))
+}
+
+fn operation(body: Body<'_>) -> Result<Operation, Problem> {
+    if body.to_customer_id.is_some() {
+        let what = "has no meaning in a deposit, a withdrawal or a query";
+        return Err(Problem::field(ErrorCode::InvalidRequest, "to_customer_id", what));
+    }
+    let target = Target::Customer(body.customer_id);
+    let currency = fields::currency(body.currency.as_deref())?.unwrap_or(Currency::USD);
+    let movement = |body: Body<'_>| {
+        Ok(Movement {
+            target,
+            amount: fields::positive_amount(body.amount, Some(currency))?,
+            currency: Some(currency),
+            memo: fields::bounded("memo", body.memo, limits::MEMO_BYTES)?,
+            metadata: fields::metadata(body.metadata)?,
+        })
+    };
+    match body.kind {
+        TransactionType::Deposit => movement(body).map(Operation::Deposit),
+        TransactionType::Withdraw => movement(body).map(Operation::Withdraw),
+        TransactionType::Query => {
+            fields::no_amount(body.amount)?;
+            Ok(Operation::Query { target, currency: Some(currency) })
+        }
+    }
+}
+
+pub(super) fn accepts(body: &[u8]) -> bool {
+    json::parse(body).and_then(operation).is_ok()
+}

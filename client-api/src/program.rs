@@ -1,0 +1,169 @@
+//! The program as a whole: settings, logging, runtime, listener, bank, routes, and the way out.
+
+use crate::app::{App, InFlight};
+use crate::bank::Bank;
+use crate::metrics::Metrics;
+use crate::settings::{Settings, SettingsError};
+use crate::{logging, routes, server, signals};
+use bytes::Bytes;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+/// The exit code for wrong settings: nothing was started (EX_USAGE of sysexits.h).
+pub const EXIT_WRONG_SETTINGS: u8 = 64;
+
+/// The exit code when the port cannot be had (EX_UNAVAILABLE).
+pub const EXIT_UNAVAILABLE: u8 = 69;
+
+/// The exit code for a fault of the program's own (EX_SOFTWARE).
+const EXIT_INTERNAL: u8 = 70;
+
+/// How often recorded durations are folded into their histograms.
+const METRICS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Refused bodies that are read to their end at once.
+const DISCARDS: usize = 64;
+
+/// Why the client API did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Correct the settings; nothing was bound.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// Give another address, or stop what uses this one.
+    #[error("cannot listen on {address}: {cause}")]
+    Listen {
+        /// The address that was asked for.
+        address: SocketAddr,
+        /// What the operating system says.
+        cause: std::io::Error,
+    },
+    /// The operating system refused something that every program gets; or a fault of the program's own.
+    #[error("cannot start: {0}")]
+    Internal(String),
+}
+
+impl StartError {
+    fn exit_code(&self) -> u8 {
+        match self {
+            StartError::Settings(_) => EXIT_WRONG_SETTINGS,
+            StartError::Listen { .. } => EXIT_UNAVAILABLE,
+            StartError::Internal(_) => EXIT_INTERNAL,
+        }
+    }
+}
+
+/// Runs the client API until it is told to stop: 0 after a clean stop, 64 for wrong settings, 69 when the
+/// port is taken, 70 for a fault of its own; the reason goes to standard error in one line.
+#[must_use]
+pub fn run(settings: Settings) -> ExitCode {
+    match run_until_stopped(settings) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to do when nobody takes the reason.
+            let _ = writeln!(std::io::stderr(), "client-api: {failure}");
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn run_until_stopped(settings: Settings) -> Result<(), StartError> {
+    settings.check()?;
+    logging::start(&settings)?;
+    let internal = |failure: std::io::Error| StartError::Internal(failure.to_string());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
+    runtime.block_on(async {
+        let address = settings.http;
+        let listener = TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })?;
+        let watch_parent = settings.exit_with_parent;
+        let running = start(settings, listener).await?;
+        tracing::info!(address = %running.address(), "serving HTTP");
+        let reason = signals::stop_asked(watch_parent).await.map_err(internal)?;
+        tracing::info!(reason, "stopping");
+        running.stop().await;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// A client API that serves. Dropping it stops it as well, without waiting for requests in work.
+pub struct Running {
+    address: SocketAddr,
+    stopping: watch::Sender<bool>,
+    app: Arc<App>,
+    serving: JoinHandle<()>,
+}
+
+/// Starts a client API on a listener that is bound already, inside the caller's runtime.
+///
+/// # Errors
+/// The settings do not go together.
+pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running, StartError> {
+    settings.check()?;
+    let internal = |failure: &dyn std::fmt::Display| StartError::Internal(failure.to_string());
+    let address = listener.local_addr().map_err(|failure| internal(&failure))?;
+    let (table, description) = routes::description();
+    let openapi = description.to_json().map_err(|failure| internal(&failure))?;
+    let app = Arc::new(App {
+        bank: Bank::connect(&settings, random),
+        metrics: Metrics::new(&table, settings.branch_servers.len()).map_err(|failure| internal(&failure))?,
+        auth: settings.auth,
+        entropy: random,
+        openapi: Bytes::from(openapi),
+        in_flight: InFlight::new(settings.max_in_flight),
+        discards: Arc::new(Semaphore::new(DISCARDS)),
+        draining: AtomicBool::new(false),
+    });
+    let (stopping, stop_asked) = watch::channel(false);
+    let router = routes::router(Arc::clone(&app));
+    tokio::spawn(fold_metrics(Arc::clone(&app), stop_asked.clone()));
+    let serving = tokio::spawn(server::serve(listener, router, stop_asked, settings.drain_timeout()));
+    Ok(Running { address, stopping, app, serving })
+}
+
+async fn fold_metrics(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(METRICS_INTERVAL);
+    loop {
+        tokio::select! {
+            () = server::stop_asked(&mut stopping) => return,
+            _ = ticks.tick() => app.metrics.fold(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: not ready, no new connections, requests in work finish within the drain timeout.
+    pub async fn stop(self) {
+        self.app.draining.store(true, Ordering::Relaxed);
+        // Nobody listening means that serving has ended already.
+        let _ = self.stopping.send(true);
+        if let Err(failure) = self.serving.await {
+            tracing::error!(%failure, "serving did not end well");
+        }
+    }
+}
+
+/// The one place where the operating system's randomness comes in.
+#[expect(clippy::disallowed_methods, reason = "the edge: everything else takes Entropy as an argument")]
+fn random() -> u128 {
+    rand::random()
+}

@@ -1,0 +1,90 @@
+//! Connections: accepted up to a limit, watched while they send their heads, drained at the end.
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::pin::pin;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tower::Service as _;
+
+/// Connections at once; more wait in the listener's backlog.
+const CONNECTIONS: usize = 8192;
+
+/// A connection that has not sent a whole head by then is closed, idle ones included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of a request's head, and of one read.
+const BUFFER_BYTES: usize = 64 * 1024;
+
+/// How long to leave a listener alone that cannot accept, as when files run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves until `stopping` turns true, then lets requests in work finish for as long as `drain_timeout`.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopping: watch::Receiver<bool>,
+    drain_timeout: Duration,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = stop_asked(&mut stopping) => break,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(converse(stream, router.clone(), stopping.clone()));
+                }
+                Err(failure) => {
+                    tracing::warn!(%failure, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drained = tokio::time::timeout(drain_timeout, async { while connections.join_next().await.is_some() {} });
+    if drained.await.is_err() {
+        tracing::warn!(connections = connections.len(), "requests still in work are cut off");
+        connections.shutdown().await;
+    }
+}
+
+/// Waits until `stopping` turns true.
+pub(crate) async fn stop_asked(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the sender is gone, which is a stop as well.
+    let _ = stopping.wait_for(|asked| *asked).await;
+}
+
+/// One connection, from its first request to its last.
+async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+    // Answers are small and whole: waiting to fill a packet only delays them.
+    if let Err(failure) = stream.set_nodelay(true) {
+        tracing::debug!(%failure, "a connection keeps its delay");
+    }
+    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop_asked(&mut stopping) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(failure) = ended {
+        tracing::debug!(%failure, "a connection ended early");
+    }
+}

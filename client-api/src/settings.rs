@@ -1,0 +1,187 @@
+//! The settings: each a flag and an environment variable.
+
+use axum::http::Uri;
+use clap::{Args, ValueEnum};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What the client API can be told.
+#[derive(Debug, Clone, Args)]
+pub struct Settings {
+    /// Address and port on which HTTP is served.
+    #[arg(long, env = "HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:5002")]
+    pub http: SocketAddr,
+
+    /// gRPC URLs of all branch servers, in the order of their ordinals, separated by commas.
+    #[arg(
+        long,
+        env = "BRANCH_SERVERS",
+        value_name = "URL,...",
+        value_delimiter = ',',
+        default_value = "http://127.0.0.1:50051"
+    )]
+    pub branch_servers: Vec<Uri>,
+
+    /// How many branches the bank was founded with.
+    #[arg(long, env = "BRANCHES", value_name = "COUNT", default_value_t = 10,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(bank_proto::limits::BRANCHES)))]
+    pub branches: u32,
+
+    /// Whether callers must sign in. `open` is a demonstration: everybody may do everything.
+    #[arg(long, env = "AUTH", value_enum, default_value_t = Auth::Required)]
+    pub auth: Auth,
+
+    /// Lets `--auth open` listen on other addresses than this machine's own.
+    #[arg(long, env = "AUTH_OPEN_ANYWHERE")]
+    pub auth_open_anywhere: bool,
+
+    /// How long a request may take inside the bank, in milliseconds.
+    #[arg(long, env = "REQUEST_TIMEOUT_MS", value_name = "MS", default_value_t = 5000,
+          value_parser = clap::value_parser!(u32).range(1..=600_000))]
+    pub request_timeout_ms: u32,
+
+    /// How many requests may be in work at once; more are refused at once with OVERLOADED.
+    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "COUNT", default_value_t = 1024,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_in_flight: u32,
+
+    /// How many operations may wait for one branch server; more are refused at once with OVERLOADED.
+    #[arg(long, env = "QUEUE_OPERATIONS", value_name = "COUNT", default_value_t = 16_384,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub queue_operations: u32,
+
+    /// How long requests in work may go on after a stop was asked for, in milliseconds.
+    #[arg(long, env = "DRAIN_TIMEOUT_MS", value_name = "MS", default_value_t = 10_000,
+          value_parser = clap::value_parser!(u32).range(0..=600_000))]
+    pub drain_timeout_ms: u32,
+
+    /// How log lines are written: text for people, json for machines.
+    #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or directives such as `info,client_api=debug`.
+    #[arg(long, env = "LOG", value_name = "DIRECTIVES", default_value = "info")]
+    pub log: String,
+
+    /// Stops when standard input reaches its end, as it does when the parent process ends.
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+}
+
+/// Who may use the bank through this door.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Auth {
+    /// Only those who signed in.
+    Required,
+    /// Everybody, as the demonstration's operator.
+    Open,
+}
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One readable line each.
+    Text,
+    /// One JSON object each.
+    Json,
+}
+
+/// Settings that do not go together. The program stops before it listens.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SettingsError {
+    /// `--auth open` beyond this machine.
+    #[error(
+        "--auth open lets everybody who reaches {address} move money; listen on 127.0.0.1, or say --auth-open-anywhere"
+    )]
+    OpenToTheWorld {
+        /// The address that was given.
+        address: SocketAddr,
+    },
+    /// A branch server's URL that is not one.
+    #[error("--branch-servers: `{url}` must look like http://host:50051")]
+    BranchServerUrl {
+        /// The URL that was given.
+        url: String,
+    },
+    /// Log directives that cannot be read.
+    #[error("--log: `{directives}` is neither a level nor a list of directives such as info,client_api=debug")]
+    Log {
+        /// The directives that were given.
+        directives: String,
+    },
+}
+
+impl Settings {
+    /// Checks what no single setting can tell by itself.
+    ///
+    /// # Errors
+    /// Which setting is wrong and what to say instead.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if self.auth == Auth::Open && !self.auth_open_anywhere && !self.http.ip().is_loopback() {
+            return Err(SettingsError::OpenToTheWorld { address: self.http });
+        }
+        for url in &self.branch_servers {
+            if url.scheme_str() != Some("http") || url.host().is_none() || url.path() != "/" || url.query().is_some() {
+                return Err(SettingsError::BranchServerUrl { url: url.to_string() });
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.request_timeout_ms))
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        Duration::from_millis(u64::from(self.drain_timeout_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct CommandLine {
+        #[command(flatten)]
+        settings: Settings,
+    }
+
+    fn check(flags: &[&str]) -> Result<(), String> {
+        let words = std::iter::once("client-api").chain(flags.iter().copied());
+        let command_line = CommandLine::try_parse_from(words).map_err(|refusal| refusal.kind().to_string())?;
+        command_line.settings.check().map_err(|refusal| refusal.to_string())
+    }
+
+    #[test]
+    fn the_defaults_go_together() {
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&["--auth", "open"]), Ok(()));
+        assert_eq!(check(&["--branch-servers", "http://a:1,http://b:2"]), Ok(()));
+    }
+
+    #[test]
+    fn an_open_bank_is_not_shown_to_the_world_by_accident() {
+        let refusal = check(&["--auth", "open", "--http", "0.0.0.0:5002"]).expect_err("a refusal");
+        assert!(refusal.contains("--auth-open-anywhere"), "{refusal}");
+        assert_eq!(check(&["--auth", "open", "--http", "0.0.0.0:5002", "--auth-open-anywhere"]), Ok(()));
+        assert_eq!(check(&["--http", "0.0.0.0:5002"]), Ok(()));
+    }
+
+    #[test]
+    fn wrong_settings_are_named() {
+        for flags in [
+            ["--http", "5002"],
+            ["--branches", "0"],
+            ["--branches", "10000"],
+            ["--auth", "maybe"],
+            ["--request-timeout-ms", "0"],
+            ["--branch-servers", "ftp://a"],
+            ["--branch-servers", "localhost:50051"],
+            ["--branch-servers", ""],
+        ] {
+            assert!(check(&flags).is_err(), "{flags:?}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! POST /v1/batches, against a real bank.
+
+use crate::real::RealBank;
+use serde_json::{Value, json};
+
+#[tokio::test]
+async fn every_operation_of_a_batch_has_its_own_answer_in_its_own_place() {
+    let bank = RealBank::open(3).await;
+    let number = bank.account_of(4).await;
+    let answer = bank
+        .api
+        .post(
+            "/v1/batches",
+            json!({"operations": [
+                {"type": "deposit", "customer_id": 1, "amount": 1},
+                {"type": "withdraw", "customer_id": 2, "amount": 5000},
+                {"type": "deposit", "customer_id": 3, "amount": -1},
+                {"type": "query", "customer_id": 1},
+                {"type": "freeze", "account_number": number},
+                {"type": "deposit", "account_number": number, "amount": 1},
+                {"type": "query", "customer_id": 12},
+            ]}),
+        )
+        .await;
+    assert_eq!(answer.status, 200);
+    let results = answer.json()["results"].clone();
+    let line = |result: &Value| match result["code"].as_str() {
+        Some(code) => format!("{} {code}", result["status"]),
+        None => format!("{} {} {}", result["result"], result["balance"], result["state"]).replace('"', ""),
+    };
+    let lines: Vec<String> = results.as_array().expect("a list").iter().map(line).collect();
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    success 1001.00 null
+    422 INSUFFICIENT_FUNDS
+    400 INVALID_AMOUNT
+    success 1001.00 open
+    success 1000.00 frozen
+    422 ACCOUNT_FROZEN
+    404 CUSTOMER_NOT_FOUND
+    ");
+}
+
+#[tokio::test]
+async fn a_repeated_batch_does_nothing_twice() {
+    let bank = RealBank::open(3).await;
+    let operations: Vec<Value> =
+        (0..500).map(|n| json!({"type": "deposit", "customer_id": n % 10 + 1, "amount": 1})).collect();
+    let body = json!({"operations": operations});
+    let first = bank.api.post_as("payday", "/v1/batches", body.clone()).await;
+    let again = bank.api.post_as("payday", "/v1/batches", body).await;
+    assert_eq!((first.status.as_u16(), &first.text), (200, &again.text));
+    for customer in 1..=10 {
+        let balance = bank.api.post("/transaction", json!({"customer_id": customer, "type": "query"})).await;
+        assert_eq!(balance.json()["balance"], "1050.00");
+    }
+}
+
+#[tokio::test]
+async fn an_operation_with_a_key_of_its_own_is_the_same_when_sent_alone() {
+    let bank = RealBank::open(1).await;
+    let body = json!({"operations": [{"type": "deposit", "customer_id": 1, "amount": 1, "idempotency_key": "once"}]});
+    let batched = bank.api.post("/v1/batches", body).await.json();
+    let alone = json!({"customer_id": 1, "type": "deposit", "amount": 1});
+    let alone = bank.api.post_as("once", "/transaction", alone).await;
+    assert_eq!(alone.header("idempotent-replayed"), Some("true"));
+    assert_eq!(alone.json(), batched["results"][0]);
+}
+
+#[tokio::test]
+async fn the_largest_batch_is_answered_whole() {
+    let bank = RealBank::open(3).await;
+    let operations: Vec<Value> =
+        (0..8192).map(|n| json!({"type": "deposit", "customer_id": n % 1000 + 1, "amount": "0.01"})).collect();
+    let answer = bank.api.post("/v1/batches", json!({"operations": operations})).await.json();
+    let results = answer["results"].as_array().expect("a list");
+    assert_eq!(results.len(), 8192);
+    assert!(
+        results.iter().all(|result| result["result"] == "success"),
+        "{:?}",
+        results.iter().find(|r| r["result"] != "success")
+    );
+    assert_eq!(bank.api.post("/v1/batches", json!({"operations": []})).await.json(), json!({"results": []}));
+}
