@@ -1,0 +1,130 @@
+//! What the bank must reach, as ratios to the yardsticks of the same run.
+
+use super::report::time;
+use crate::output::grouped;
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Durable HTTP deposits at 64 connections, of the bare two-hop echo: 0.6.
+pub(super) const HTTP_PERMILLE: u64 = 600;
+/// The p50 of one lone HTTP deposit, of the two-hop echo's and an fdatasync's together: 1.6.
+pub(super) const LONE_PERMILLE: u64 = 1600;
+/// Durable transactions a second in gRPC batches on one branch.
+pub(super) const BATCH_PER_SECOND: u64 = 300_000;
+/// How long a branch with 5 million transactions may take to open.
+pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(5);
+/// Resident memory of a branch server with 1 million accounts.
+pub(super) const MEMORY_BYTES: u64 = 400_000_000;
+
+/// One floor and whether it was reached.
+#[derive(Debug, Clone)]
+pub(super) struct Floor {
+    name: &'static str,
+    measured: String,
+    needed: String,
+    ratio_permille: u64,
+    /// Whether it was reached.
+    pub(super) met: bool,
+}
+
+impl Floor {
+    /// At least this part of the yardstick.
+    pub(super) fn throughput(name: &'static str, value: u64, yardstick: u64, least_permille: u64) -> Floor {
+        let ratio = permille(u128::from(value), u128::from(yardstick));
+        Floor {
+            name,
+            measured: format!("{} = {} of {}", grouped(value), decimal(ratio), grouped(yardstick)),
+            needed: format!("at least {}", decimal(least_permille)),
+            ratio_permille: ratio,
+            met: ratio >= least_permille,
+        }
+    }
+
+    /// At most so many times the yardstick.
+    pub(super) fn latency(name: &'static str, value: Duration, yardstick: Duration, most_permille: u64) -> Floor {
+        let ratio = permille(value.as_nanos(), yardstick.as_nanos());
+        Floor {
+            name,
+            measured: format!("{} = {} times {}", time(value), decimal(ratio), time(yardstick)),
+            needed: format!("at most {}", decimal(most_permille)),
+            ratio_permille: ratio,
+            met: ratio <= most_permille,
+        }
+    }
+
+    /// At least this much.
+    pub(super) fn least(name: &'static str, value: u64, least: u64, unit: &str) -> Floor {
+        Floor {
+            name,
+            measured: format!("{} {unit}", grouped(value)),
+            needed: format!("at least {}", grouped(least)),
+            ratio_permille: permille(u128::from(value), u128::from(least)),
+            met: value >= least,
+        }
+    }
+
+    /// At most this long.
+    pub(super) fn within(name: &'static str, value: Duration, most: Duration) -> Floor {
+        Floor {
+            name,
+            measured: time(value),
+            needed: format!("at most {}", time(most)),
+            ratio_permille: permille(value.as_nanos(), most.as_nanos()),
+            met: value <= most,
+        }
+    }
+
+    /// At most so many bytes.
+    pub(super) fn memory(name: &'static str, bytes: u64, most: u64) -> Floor {
+        Floor {
+            name,
+            measured: format!("{} MB", grouped(bytes / 1_000_000)),
+            needed: format!("below {} MB", grouped(most / 1_000_000)),
+            ratio_permille: permille(u128::from(bytes), u128::from(most)),
+            met: bytes < most,
+        }
+    }
+
+    /// As a row of the table.
+    pub(super) fn row(&self) -> Vec<String> {
+        let verdict = if self.met { "ok" } else { "MISSED" };
+        vec![self.name.to_owned(), self.measured.clone(), self.needed.clone(), verdict.to_owned()]
+    }
+
+    /// As JSON; the ratio is to the yardstick, or to the bound where there is none.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "name": self.name,
+            "measured": self.measured,
+            "needed": self.needed,
+            "ratio_permille": self.ratio_permille,
+            "met": self.met,
+        })
+    }
+}
+
+fn permille(value: u128, of: u128) -> u64 {
+    u64::try_from(value * 1000 / of.max(1)).unwrap_or(u64::MAX)
+}
+
+/// 623 as 0.623.
+fn decimal(permille: u64) -> String {
+    format!("{}.{:03}", permille / 1000, permille % 1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_floor_is_met_at_its_bound_and_missed_just_beyond() {
+        let ms = Duration::from_millis;
+        assert!(Floor::throughput("x", 600, 1000, HTTP_PERMILLE).met);
+        assert!(!Floor::throughput("x", 599, 1000, HTTP_PERMILLE).met);
+        assert!(Floor::latency("x", ms(16), ms(10), LONE_PERMILLE).met);
+        assert!(!Floor::latency("x", ms(1602), ms(1000), LONE_PERMILLE).met);
+        assert!(Floor::within("x", OPEN_WITHIN, OPEN_WITHIN).met);
+        assert!(!Floor::memory("x", MEMORY_BYTES, MEMORY_BYTES).met);
+        assert_eq!(Floor::throughput("x", 21_000, 35_000, HTTP_PERMILLE).measured, "21,000 = 0.600 of 35,000");
+    }
+}

@@ -1,0 +1,129 @@
+//! HTTP/1.1 as cheap as it gets: a prepared request, and a reader for what comes back.
+
+use super::deposits::Key;
+use std::io;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// JSON lets spaces stand before a number, so every request has the same length.
+const CUSTOMER_DIGITS: usize = 16;
+
+/// A deposit of 1.00, in which only the customer and the id change.
+#[derive(Clone)]
+pub(super) struct Request {
+    bytes: Vec<u8>,
+    customer_at: usize,
+    key_at: Option<usize>,
+}
+
+impl Request {
+    pub(super) fn new(host: &str, with_key: bool) -> Request {
+        let body = format!(r#"{{"customer_id":{:>CUSTOMER_DIGITS$},"type":"deposit","amount":1}}"#, 1);
+        let key = if with_key { format!("idempotency-key: {}\r\n", "0".repeat(32)) } else { String::new() };
+        let length = body.len();
+        let head = format!(
+            "POST /transaction HTTP/1.1\r\nhost: {host}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n{key}\r\n"
+        );
+        let key_at = if with_key { Some(head.len() - 32 - 4) } else { None };
+        let customer_at = head.len() + r#"{"customer_id":"#.len();
+        Request { bytes: (head + &body).into_bytes(), customer_at, key_at }
+    }
+
+    /// The bytes of this deposit.
+    pub(super) fn fill(&mut self, customer: u64, key: Option<Key>) -> &[u8] {
+        let mut rest = customer;
+        for place in self.bytes[self.customer_at..self.customer_at + CUSTOMER_DIGITS].iter_mut().rev() {
+            // The remainder of a division by ten is one digit.
+            *place = if rest == 0 { b' ' } else { b'0' + (rest % 10) as u8 };
+            rest /= 10;
+        }
+        if let (Some(at), Some(key)) = (self.key_at, key) {
+            self.bytes[at..at + key.len()].copy_from_slice(&key);
+        }
+        &self.bytes
+    }
+}
+
+/// One connection that is kept alive.
+pub(super) struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) async fn open(address: &str) -> io::Result<Connection> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Connection { stream, buffer: Vec::with_capacity(4096) })
+    }
+
+    /// Sends a request and reads the whole answer.
+    ///
+    /// # Errors
+    /// The connection broke, or something else than HTTP/1.1 with a content-length came back;
+    /// open a new one.
+    pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<u16> {
+        self.stream.write_all(request).await?;
+        loop {
+            if let Some(answer) = answer(&self.buffer)? {
+                self.buffer.drain(..answer.length);
+                return Ok(answer.status);
+            }
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    status: u16,
+    length: usize,
+}
+
+/// The answer at the start of the buffer, once all of it is there.
+fn answer(buffer: &[u8]) -> io::Result<Option<Answer>> {
+    let Some(head) = buffer.windows(4).position(|window| window == b"\r\n\r\n") else { return Ok(None) };
+    let malformed = || io::Error::from(io::ErrorKind::InvalidData);
+    let text = std::str::from_utf8(&buffer[..head]).map_err(|_| malformed())?;
+    let status = text.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(malformed)?;
+    let length = text.lines().skip(1).filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
+        if name.eq_ignore_ascii_case("content-length") { value.trim().parse::<usize>().ok() } else { None }
+    });
+    let length = head + 4 + length.ok_or_else(malformed)?;
+    Ok(if buffer.len() < length { None } else { Some(Answer { status, length }) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_keeps_its_length_whoever_pays_in() {
+        let mut request = Request::new("127.0.0.1:5002", true);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        let first = text(request.fill(9_007_199_254_740_991, Some([b'a'; 32])));
+        let second = text(request.fill(42, Some([b'7'; 32])));
+        assert_eq!(first.len(), second.len());
+        assert!(first.contains(&format!("idempotency-key: {}\r\n\r\n", "a".repeat(32))), "{first}");
+        for (request, customer) in [(first, 9_007_199_254_740_991_u64), (second, 42)] {
+            let (head, body) = request.split_once("\r\n\r\n").expect("head and body");
+            assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
+            let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
+            assert_eq!(body, serde_json::json!({"customer_id": customer, "type": "deposit", "amount": 1}));
+        }
+        assert!(!text(Request::new("h", false).fill(1, None)).contains("idempotency-key"));
+    }
+
+    #[test]
+    fn an_answer_counts_only_when_all_of_it_is_there() {
+        let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhelloHTTP/1.1 5";
+        for length in 0..whole.len() {
+            let expected = if length < 49 { None } else { Some(Answer { status: 200, length: 49 }) };
+            assert_eq!(answer(&whole[..length]).expect("HTTP"), expected, "{length}");
+        }
+        assert!(answer(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
+        assert!(answer(b"SSH-2.0\r\n\r\n").is_err());
+    }
+}

@@ -1,0 +1,44 @@
+//! `bankctl`: a whole bank on this machine, and the tools to try it, measure it and prove it.
+//!
+//! - [`cli`]: the commands and their arguments
+//! - [`up`]: a whole bank in the foreground; what runs when no command is given
+//! - [`replay`]: runs a file of events and prints what each customer received
+//! - [`verify`]: re-derives everything from the journals and says whether it agrees
+//! - [`bench`]: the load generator with its own yardsticks
+//! - [`bank`]: a bank as child processes: ports, data directory, watching, stopping
+//! - [`exit`], [`output`], [`interrupts`]: exit codes, printing, Ctrl-C
+
+#![forbid(unsafe_code)]
+
+mod bank;
+mod bench;
+mod cli;
+mod completions;
+mod exit;
+mod interrupts;
+mod output;
+mod replay;
+mod up;
+mod verify;
+
+use clap::Parser as _;
+use cli::{Cli, Command};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return exit::wrong_usage(&error),
+    };
+    match cli.command {
+        None => up::run(&cli.up, cli.json),
+        Some(Command::Up(arguments)) => up::run(&arguments, cli.json),
+        Some(Command::Replay(arguments)) => replay::run(&arguments),
+        Some(Command::Verify(arguments)) => verify::run(&arguments, cli.json),
+        Some(Command::Bench(arguments)) => bench::run(&arguments, cli.json),
+        Some(Command::Completions(arguments)) => completions::run(&arguments),
+        Some(Command::BranchServer(settings)) => branch_server::run(*settings),
+        Some(Command::ClientApi(settings)) => client_api::run(*settings),
+        Some(Command::Yardstick(arguments)) => bench::yardstick::run(&arguments),
+    }
+}

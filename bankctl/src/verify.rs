@@ -1,0 +1,154 @@
+//! `bankctl verify`: re-derives everything from the journals and says whether the books agree.
+
+use crate::exit::{self, Exit};
+use crate::output;
+use bank_proto::BranchId;
+use branch_server::data_directory::{BankFile, branch_directory};
+use branch_server::verify::{self, Report};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// What to verify.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The data directory of a bank, stopped or running.
+    #[arg(long, env = "FLORIN_DATA", default_value = "./data", value_name = "DIR")]
+    data: PathBuf,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum VerifyError {
+    #[error("there is no bank in {path}: {error}")]
+    NoBank { path: PathBuf, error: std::io::Error },
+    #[error("{path} is damaged: {error}")]
+    BankFile { path: PathBuf, error: serde_json::Error },
+}
+
+impl VerifyError {
+    fn exit(&self) -> Exit {
+        match self {
+            VerifyError::NoBank { .. } => Exit::Unavailable,
+            VerifyError::BankFile { .. } => Exit::Damage,
+        }
+    }
+}
+
+/// What was found at one branch.
+struct Finding {
+    branch: BranchId,
+    /// None when its directory is not below this one.
+    verified: Option<Result<Report, verify::VerifyError>>,
+}
+
+/// Verifies every branch.
+pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
+    let findings = match examine(&arguments.data) {
+        Ok(findings) => findings,
+        Err(error) => return exit::failed(error.exit(), &error),
+    };
+    let first_wrong = findings.iter().find_map(Finding::wrong);
+    if as_json {
+        let branches = findings.iter().map(Finding::json).collect::<Vec<_>>();
+        output::json(&json!({"agree": first_wrong.is_none(), "branches": branches}));
+    } else {
+        let head = ["branch", "rows", "transactions", "group commits", "accounts", "verdict"];
+        output::result(&output::table(&head, &findings.iter().map(Finding::row).collect::<Vec<_>>()));
+    }
+    match first_wrong {
+        Some(wrong) => exit::failed(Exit::Damage, &format!("the books do not agree: {wrong}")),
+        None => ExitCode::SUCCESS,
+    }
+}
+
+/// Whether the books in this data directory agree: what was checked, or what is wrong first.
+pub(crate) fn books(data: &Path) -> Result<String, String> {
+    let findings = examine(data).map_err(|error| error.to_string())?;
+    if let Some(wrong) = findings.iter().find_map(Finding::wrong) {
+        return Err(wrong);
+    }
+    let reports = findings.iter().filter_map(Finding::report);
+    let (branches, rows, transactions) = reports
+        .fold((0_u64, 0_u64, 0_u64), |(branches, rows, transactions), report| {
+            (branches + 1, rows + report.rows, transactions + report.transactions)
+        });
+    let [rows, transactions] = [rows, transactions].map(output::grouped);
+    Ok(format!("{transactions} transactions in {rows} rows of {branches} branches"))
+}
+
+fn examine(data: &Path) -> Result<Vec<Finding>, VerifyError> {
+    let path = data.join("bank.json");
+    let text = std::fs::read(&path).map_err(|error| VerifyError::NoBank { path: data.to_owned(), error })?;
+    let bank: BankFile = serde_json::from_slice(&text).map_err(|error| VerifyError::BankFile { path, error })?;
+    let branches = (1..=i64::from(bank.branches)).filter_map(|number| BranchId::new(number).ok());
+    let bar = bar();
+    let findings = branches.map(|branch| {
+        bar.set_message(format!("branch {branch}"));
+        let is_here = branch_directory(data, branch).is_dir();
+        let progress = |rows, all| {
+            bar.set_length(all);
+            bar.set_position(rows);
+        };
+        Finding { branch, verified: is_here.then(|| verify::branch(data, branch, progress)) }
+    });
+    let findings = findings.collect();
+    bar.finish_and_clear();
+    Ok(findings)
+}
+
+impl Finding {
+    fn report(&self) -> Option<&Report> {
+        self.verified.as_ref()?.as_ref().ok()
+    }
+
+    fn wrong(&self) -> Option<String> {
+        match &self.verified {
+            Some(Err(error)) => Some(format!("branch {}: {error}", self.branch)),
+            Some(Ok(_)) | None => None,
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let branch = self.branch.to_string();
+        match &self.verified {
+            Some(Ok(report)) => {
+                let counts = [report.rows, report.transactions, report.group_commits, report.accounts];
+                [vec![branch], counts.map(output::grouped).to_vec(), vec!["agrees".to_owned()]].concat()
+            }
+            Some(Err(_)) => [vec![branch], vec!["-".to_owned(); 4], vec!["WRONG".to_owned()]].concat(),
+            None => [vec![branch], vec!["-".to_owned(); 4], vec!["not here".to_owned()]].concat(),
+        }
+    }
+
+    fn json(&self) -> Value {
+        let branch = self.branch.get();
+        match &self.verified {
+            Some(Ok(report)) => json!({
+                "branch_id": branch,
+                "verdict": "agrees",
+                "rows": report.rows,
+                "transactions": report.transactions,
+                "group_commits": report.group_commits,
+                "accounts": report.accounts,
+                "indexed_ids": report.indexed_ids,
+                "snapshot_row": report.snapshot,
+                "head": report.head,
+            }),
+            Some(Err(error)) => json!({"branch_id": branch, "verdict": "wrong", "detail": error.to_string()}),
+            None => json!({"branch_id": branch, "verdict": "not here"}),
+        }
+    }
+}
+
+fn bar() -> ProgressBar {
+    if !output::is_watched() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    // A template that is wrong would only look plainer.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} rows") {
+        bar.set_style(style);
+    }
+    bar
+}

@@ -1,0 +1,17 @@
+//! The real executable, from outside: what a person or a script sees of it.
+//!
+//! - [`support`]: starts, kills and watches banks
+//! - [`up`]: starting, watching, stopping, and what is refused
+//! - [`crash`]: kill -9 of everything under load
+//! - [`replay`]: event files and what they print
+//! - [`bench`]: that it runs, counts and verifies
+//! - [`verify`]: sound books, and a row that somebody changed
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod bench;
+mod crash;
+mod replay;
+mod support;
+mod up;
+mod verify;
