@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Rows after which the books are written down again, so that opening folds at most about so many.
 const ROWS_PER_SNAPSHOT: u64 = 1_000_000;
@@ -27,6 +28,7 @@ pub(crate) struct Teller {
     branch: BranchId,
     directory: PathBuf,
     handle: TellerHandle,
+    synced: watch::Receiver<Sequence>,
     thread: JoinHandle<Desk>,
 }
 
@@ -34,6 +36,7 @@ impl Teller {
     /// Starts the thread.
     pub(crate) fn start(branch: BranchId, directory: PathBuf, desk: Desk) -> std::io::Result<Teller> {
         let mut snapshots = Snapshots::new(branch, directory.clone(), desk.journal().last_sequence());
+        let (newest, synced) = watch::channel(desk.journal().last_sequence());
         let label = branch.to_string();
         let commits = metrics::counter!("florin_group_commits_total", "branch" => label.clone());
         let rows = metrics::counter!("florin_journal_rows_total", "branch" => label.clone());
@@ -44,6 +47,7 @@ impl Teller {
                 commits.increment(1);
                 rows.increment(report.rows as u64);
                 sequence.set(desk.journal().last_sequence() as f64);
+                newest.send_replace(desk.journal().last_sequence());
                 snapshots.offer(desk);
             }
             if report.storage_full {
@@ -57,12 +61,17 @@ impl Teller {
             std::process::exit(EXIT_INTERNAL);
         };
         let (handle, thread) = spawn(&format!("teller-{branch}"), desk, between, on_fatal)?;
-        Ok(Teller { branch, directory, handle, thread })
+        Ok(Teller { branch, directory, handle, synced, thread })
     }
 
     /// The way to it.
     pub(crate) fn handle(&self) -> TellerHandle {
         self.handle.clone()
+    }
+
+    /// The last row that is durable, as it grows.
+    pub(crate) fn synced(&self) -> watch::Receiver<Sequence> {
+        self.synced.clone()
     }
 
     /// Tells it to end, waits until it has served what waits, and writes the books down.

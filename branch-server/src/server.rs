@@ -156,8 +156,8 @@ async fn open(
     let reader = Arc::new(Mutex::new(opened.reader));
     let teller =
         branches::Teller::start(branch, directory, opened.desk).map_err(|e| StartError::System(e.to_string()))?;
-    let handle = teller.handle();
-    Ok((Hosted::open(OpenBranch { teller: handle, reader }), Some(teller)))
+    let open = OpenBranch { teller: teller.handle(), reader, synced: teller.synced() };
+    Ok((Hosted::open(open), Some(teller)))
 }
 
 fn connect(settings: &Settings) -> Result<Vec<Option<Channel>>, SettingsError> {

@@ -5,9 +5,11 @@
 //! - [`sentence`]: refusals for people
 //! - [`bank`]: which branch, hosted here or by a peer; one way for single calls, batches and streams
 //! - [`grpc`]: the service itself
+//! - [`follow`]: a branch's journal as a stream, for those who follow it
 //! - [`history`]: an account's pages, read from the journal without disturbing the teller
 
 mod bank;
+mod follow;
 mod grpc;
 mod history;
 mod inbound;

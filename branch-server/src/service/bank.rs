@@ -3,16 +3,19 @@
 use super::inbound::{self, IdOrigin};
 use super::outbound;
 use crate::environment::{Clock, Entropy};
-use crate::journal::JournalReader;
+use crate::journal::{JournalReader, Sequence};
 use crate::teller::{Answered, Asked, Declined, Job, QueueFull, Request, TellerHandle};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::wire::{self, operation_result::Kind as ResultKind};
 use bank_proto::{Assignment, BranchId, ErrorCode, limits, metadata};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tonic::transport::Channel;
+
+/// Followers of journals that one server has at a time.
+const FOLLOWERS: usize = 64;
 
 /// The whole bank as one branch server sees it.
 pub(crate) struct Bank {
@@ -24,6 +27,8 @@ pub(crate) struct Bank {
     entropy: Entropy,
     clock: Arc<dyn Clock>,
     principal: Arc<str>,
+    /// A place for each follower of a journal: every one holds a connection to a store.
+    followers: Arc<Semaphore>,
     /// True from the moment when the server was told to stop.
     draining: watch::Sender<bool>,
 }
@@ -44,6 +49,8 @@ pub(crate) struct OpenBranch {
     pub(crate) teller: TellerHandle,
     /// Reads its journal beside the teller.
     pub(crate) reader: Arc<Mutex<JournalReader>>,
+    /// The last row that is durable.
+    pub(crate) synced: watch::Receiver<Sequence>,
 }
 
 impl Hosted {
@@ -143,7 +150,17 @@ impl Bank {
         };
         let peers = peers.into_iter().map(|peer| peer.map(client)).collect();
         let principal = inbound::OPEN_PRINCIPAL.into();
-        Bank { assignment, server, hosted, peers, entropy, clock, principal, draining: watch::Sender::new(false) }
+        Bank {
+            assignment,
+            server,
+            hosted,
+            peers,
+            entropy,
+            clock,
+            principal,
+            followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            draining: watch::Sender::new(false),
+        }
     }
 
     pub(super) fn assignment(&self) -> Assignment {
@@ -152,6 +169,11 @@ impl Bank {
 
     pub(super) fn now(&self) -> Instant {
         self.clock.instant()
+    }
+
+    /// A place for one more follower of a journal, for as long as the permit lives.
+    pub(super) fn admit_follower(&self) -> Result<OwnedSemaphorePermit, Declined> {
+        self.followers.clone().try_acquire_owned().map_err(|_| Declined::new(ErrorCode::Overloaded))
     }
 
     /// Begins the end: streams take nothing more, answer what they took, and close.

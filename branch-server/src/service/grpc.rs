@@ -1,6 +1,7 @@
 //! The service itself: every RPC, and how each call came here.
 
 use super::bank::{Bank, Journey, Place, Results, Tagged};
+use super::follow;
 use super::history;
 use super::inbound;
 use super::outbound;
@@ -251,6 +252,31 @@ impl BankService for BankEdge {
                 let mut request = Request::new(question);
                 journey.write(request.metadata_mut());
                 forwarded(journey.deadline, peer.clone().get_trial_balance(request)).await
+            }
+        }
+    }
+
+    type FollowJournalStream = Pin<Box<dyn Stream<Item = Result<wire::JournalRow, Status>> + Send>>;
+
+    async fn follow_journal(
+        &self,
+        request: Request<wire::FollowJournalRequest>,
+    ) -> Result<Response<Self::FollowJournalStream>, Status> {
+        let journey = self.journey(&request);
+        let question = request.into_inner();
+        let branch = inbound::branch_id(question.branch_id, self.0.assignment());
+        let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
+        let place = self.0.place(branch, &journey).map_err(|declined| outbound::status_of(&declined))?;
+        match place {
+            Place::Here(open) => {
+                let rows = follow::rows(self.0.clone(), open, branch, question)?;
+                Ok(Response::new(Box::pin(rows)))
+            }
+            Place::Peer(_, peer) => {
+                let mut request = Request::new(question);
+                journey.write(request.metadata_mut());
+                let rows = forwarded(journey.deadline, peer.clone().follow_journal(request)).await?;
+                Ok(Response::new(Box::pin(rows.into_inner())))
             }
         }
     }

@@ -450,3 +450,38 @@ async fn a_directory_refuses_to_found_a_branch_whose_books_are_elsewhere() {
     }
     TestBank::start_in(bank.directory, 2).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_gets_every_row_in_order_those_to_come_too() {
+    use tokio_stream::StreamExt as _;
+    let bank = TestBank::start(3).await;
+    let mut owner = bank.client(0).await;
+    let mut other = bank.client(2).await;
+    owner.initialize_branch(initialize(1)).await.expect("opened");
+    owner.deposit(deposit(1, "1")).await.expect("a receipt");
+    let ask = |from_sequence, until_now| wire::FollowJournalRequest { branch_id: 1, from_sequence, until_now };
+
+    let there = other.follow_journal(ask(0, true)).await.expect("a stream").into_inner();
+    let there: Vec<wire::JournalRow> = there.map(|row| row.expect("a row")).collect().await;
+    assert_eq!(there.iter().map(|row| row.sequence).collect::<Vec<_>>(), (1..=7).collect::<Vec<_>>());
+    let last = there.last().expect("a row");
+    assert_eq!(
+        (last.r#type.as_str(), last.amount.as_str(), last.credit_balance.as_str()),
+        ("deposit", "1.00", "1001.00")
+    );
+    assert_eq!(last.hash.len(), 64, "the row closes a group commit");
+
+    let mut follower = other.follow_journal(ask(7, false)).await.expect("a stream").into_inner();
+    assert_eq!(follower.next().await.expect("more").expect("a row").sequence, 7);
+    owner.withdraw(withdraw(1, "99999")).await.expect_err("too much");
+    let refused = follower.next().await.expect("more").expect("a row");
+    assert_eq!((refused.sequence, refused.r#type.as_str()), (8, "refused"));
+    assert!(refused.detail.contains("INSUFFICIENT_FUNDS"), "{}", refused.detail);
+
+    let negative = other.follow_journal(ask(-1, true)).await.expect_err("refused");
+    assert_eq!(negative.code(), tonic::Code::InvalidArgument);
+    for server in bank.servers {
+        server.stop().await;
+    }
+    assert!(follower.next().await.is_none_or(|row| row.is_err()), "the stream ends with its server");
+}

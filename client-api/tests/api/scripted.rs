@@ -218,6 +218,15 @@ impl BankService for Service {
     async fn get_trial_balance(&self, _: Request<GetTrialBalanceRequest>) -> Result<Response<TrialBalance>, Status> {
         self.call()
     }
+
+    type FollowJournalStream = Pin<Box<dyn Stream<Item = Result<JournalRow, Status>> + Send>>;
+
+    async fn follow_journal(
+        &self,
+        _: Request<FollowJournalRequest>,
+    ) -> Result<Response<Self::FollowJournalStream>, Status> {
+        self.call()
+    }
     async fn list_branches(&self, _: Request<ListBranchesRequest>) -> Result<Response<ListBranchesResponse>, Status> {
         self.call()
     }
