@@ -2,6 +2,7 @@
 
 use crate::settings::{LogFormat, Settings, SettingsError};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use std::io::IsTerminal as _;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 
@@ -14,7 +15,12 @@ const COMMIT_SECONDS: [f64; 12] = [0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 
 /// The directives are not understood.
 pub(crate) fn start_log(settings: &Settings) -> Result<(), SettingsError> {
     let filter = EnvFilter::try_new(&settings.log).map_err(|error| SettingsError::Log(error.to_string()))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        // When the parent process is gone, so may standard error be; saying so on it would panic.
+        .log_internal_errors(false);
     // A process that hosts several services has a log already; then that one is used.
     let _ = match settings.log_format {
         LogFormat::Text => log.with_target(false).try_init(),

@@ -57,7 +57,7 @@ impl JournalSettings {
             branches,
             known_sequence: 0,
             reserve_bytes: 64 * 1024 * 1024,
-            wal_limit_bytes: 48 * 1024 * 1024,
+            wal_limit_bytes: 16 * 1024 * 1024,
             background: true,
         }
     }

@@ -153,6 +153,18 @@ fn a_bad_frame_is_damage_when_pages_do_not_rise_behind_it() {
 }
 
 #[test]
+fn an_older_page_number_in_the_sector_before_the_salts_is_a_tear() {
+    let split = (0..64).find(|frame| (HEADER_BYTES + frame * FRAME) % 512 == 504).expect("such a frame");
+    let mut frames: Vec<(u32, u32)> = (0..split).map(|_| (3, 3)).collect();
+    frames.extend([(2, 0), (3, 4)]);
+    let mut bytes = made(&frames);
+    assert_eq!(judged(&bytes).map(|found| found.commits), Ok(split as u64 + 1));
+    bytes[HEADER_BYTES + split * FRAME + 3] = 1;
+    let torn = WalFound { commits: split as u64, frames: split as u64, torn_frame: Some(split as u64 + 1) };
+    assert_eq!(judged(&bytes), Ok(torn));
+}
+
+#[test]
 fn a_wal_cut_anywhere_keeps_every_commit_before_the_cut() {
     let sample = sample(&[1, 1, 5, 1, 9]);
     for length in 0..=sample.bytes.len() {
