@@ -249,7 +249,7 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
             answer
         }
         Err(failure) => {
-            tracing::error!(%failure, "an answer could not be written as JSON");
+            tracing::error!(error = %failure, "an answer could not be written as JSON");
             crate::problem::Problem::internal().into_response()
         }
     }

@@ -9,7 +9,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use bytes::Bytes;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Semaphore;
 
 /// Where 128 random bits come from.
@@ -27,8 +27,6 @@ pub(crate) struct App {
     pub(crate) in_flight: InFlight,
     /// How many refused bodies may be read to their end at once; see `json`.
     pub(crate) discards: Arc<Semaphore>,
-    /// True once a stop was asked for.
-    pub(crate) draining: AtomicBool,
 }
 
 /// Who asks, as far as the bank needs to know: put into each request by the envelope.

@@ -208,7 +208,7 @@ pub(crate) fn metadata(entries: Option<Entries>) -> Result<BTreeMap<String, Stri
 #[derive(Debug, Default)]
 pub(crate) struct Entries(BTreeMap<String, String>);
 
-impl<'de> serde::Deserialize<'de> for Entries {
+impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
         struct Strict;
 

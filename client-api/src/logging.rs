@@ -21,7 +21,7 @@ pub(crate) fn start(settings: &Settings) -> Result<(), SettingsError> {
     // Already started by the program around this one: its choice stands.
     let _ = match settings.log_format {
         LogFormat::Text => lines.with_target(false).try_init(),
-        LogFormat::Json => lines.json().try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
     Ok(())
 }

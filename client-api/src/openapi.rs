@@ -106,7 +106,7 @@ async fn asset(Path(file): Path<String>) -> Response {
         Ok(Some(file)) => ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response(),
         Ok(None) => Problem::new(ErrorCode::NotFound, "the documentation has no such file").into_response(),
         Err(failure) => {
-            tracing::error!(%failure, file, "a file of the documentation cannot be served");
+            tracing::error!(error = %failure, file, "a file of the documentation cannot be served");
             Problem::internal().into_response()
         }
     }

@@ -4,13 +4,13 @@ use crate::app::{App, InFlight};
 use crate::bank::Bank;
 use crate::metrics::Metrics;
 use crate::settings::{Settings, SettingsError};
-use crate::{logging, routes, server, signals};
+use crate::signals::StopSignals;
+use crate::{logging, routes, server};
 use bytes::Bytes;
 use std::io::Write as _;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -82,10 +82,10 @@ fn run_until_stopped(settings: Settings) -> Result<(), StartError> {
     runtime.block_on(async {
         let address = settings.http;
         let listener = TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })?;
-        let watch_parent = settings.exit_with_parent;
+        let mut signals = StopSignals::listen(settings.exit_with_parent).map_err(internal)?;
         let running = start(settings, listener).await?;
         tracing::info!(address = %running.address(), "serving HTTP");
-        let reason = signals::stop_asked(watch_parent).await.map_err(internal)?;
+        let reason = signals.asked().await;
         tracing::info!(reason, "stopping");
         running.stop().await;
         tracing::info!("stopped");
@@ -97,7 +97,6 @@ fn run_until_stopped(settings: Settings) -> Result<(), StartError> {
 pub struct Running {
     address: SocketAddr,
     stopping: watch::Sender<bool>,
-    app: Arc<App>,
     serving: JoinHandle<()>,
 }
 
@@ -119,13 +118,12 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
         openapi: Bytes::from(openapi),
         in_flight: InFlight::new(settings.max_in_flight),
         discards: Arc::new(Semaphore::new(DISCARDS)),
-        draining: AtomicBool::new(false),
     });
     let (stopping, stop_asked) = watch::channel(false);
     let router = routes::router(Arc::clone(&app));
     tokio::spawn(fold_metrics(Arc::clone(&app), stop_asked.clone()));
     let serving = tokio::spawn(server::serve(listener, router, stop_asked, settings.drain_timeout()));
-    Ok(Running { address, stopping, app, serving })
+    Ok(Running { address, stopping, serving })
 }
 
 async fn fold_metrics(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
@@ -151,13 +149,12 @@ impl Running {
         self.address
     }
 
-    /// Stops: not ready, no new connections, requests in work finish within the drain timeout.
+    /// Stops: no new connections (and so not ready), then requests in work finish within the drain timeout.
     pub async fn stop(self) {
-        self.app.draining.store(true, Ordering::Relaxed);
         // Nobody listening means that serving has ended already.
         let _ = self.stopping.send(true);
         if let Err(failure) = self.serving.await {
-            tracing::error!(%failure, "serving did not end well");
+            tracing::error!(error = %failure, "serving did not end well");
         }
     }
 }

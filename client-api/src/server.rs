@@ -44,7 +44,7 @@ pub(crate) async fn serve(
                     connections.spawn(converse(stream, router.clone(), stopping.clone()));
                 }
                 Err(failure) => {
-                    tracing::warn!(%failure, "a connection could not be accepted");
+                    tracing::warn!(error = %failure, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
@@ -68,7 +68,7 @@ pub(crate) async fn stop_asked(stopping: &mut watch::Receiver<bool>) {
 async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if let Err(failure) = stream.set_nodelay(true) {
-        tracing::debug!(%failure, "a connection keeps its delay");
+        tracing::debug!(error = %failure, "a connection keeps its delay");
     }
     let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
     let connection = http1::Builder::new()
@@ -85,6 +85,6 @@ async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiv
         }
     };
     if let Err(failure) = ended {
-        tracing::debug!(%failure, "a connection ended early");
+        tracing::debug!(error = %failure, "a connection ended early");
     }
 }

@@ -46,7 +46,7 @@ pub struct Settings {
     pub max_in_flight: u32,
 
     /// How many operations may wait for one branch server; more are refused at once with OVERLOADED.
-    #[arg(long, env = "QUEUE_OPERATIONS", value_name = "COUNT", default_value_t = 16_384,
+    #[arg(long, env = "QUEUE_OPERATIONS", value_name = "COUNT", default_value_t = 65_536,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub queue_operations: u32,
 

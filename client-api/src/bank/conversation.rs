@@ -29,7 +29,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
 /// The n-th attempt in a row to reach a server waits a random time up to `FIRST * 2^n`, at most `LONGEST`.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 /// The way to one branch server.
 pub(super) struct Line {

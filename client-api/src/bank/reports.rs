@@ -87,7 +87,7 @@ impl Bank {
                 Ok(Err(status)) => {
                     tracing::debug!(code = %status.code(), message = status.message(), "a server told no branches");
                 }
-                Err(failure) => tracing::error!(%failure, "asking a server for its branches failed"),
+                Err(failure) => tracing::error!(error = %failure, "asking a server for its branches failed"),
             }
         }
         branches

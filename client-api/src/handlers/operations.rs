@@ -9,7 +9,6 @@ use axum::response::{IntoResponse, Response};
 use bank_proto::ErrorCode;
 use serde::Serialize;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
 
 /// How the program is.
@@ -26,8 +25,8 @@ pub(crate) async fn livez() -> Response {
 
 /// Whether requests may be sent here
 ///
-/// Ready while at least one branch server is reached and no stop was asked for: a bank with one branch
-/// down still serves all the others.
+/// Ready while at least one branch server is reached: a bank with one branch down still serves all the
+/// others. A server that is stopping takes no connections at all.
 #[utoipa::path(
     get, path = "/readyz", tag = "Operations",
     responses((status = 200, description = "Send requests", body = Status),
@@ -35,9 +34,6 @@ pub(crate) async fn livez() -> Response {
                content_type = "application/problem+json"))
 )]
 pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Problem> {
-    if app.draining.load(Ordering::Relaxed) {
-        return Err(Problem::new(ErrorCode::BranchUnavailable, "this server is stopping; use another"));
-    }
     if !app.bank.lines().iter().any(|line| line.connected) {
         return Err(Problem::new(ErrorCode::BranchUnavailable, "no branch server is reached yet"));
     }

@@ -1,6 +1,8 @@
 //! POST /v1/batches, against a real bank.
 
 use crate::real::RealBank;
+use crate::support::answer;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 #[tokio::test]
@@ -80,4 +82,28 @@ async fn the_largest_batch_is_answered_whole() {
         results.iter().find(|r| r["result"] != "success")
     );
     assert_eq!(bank.api.post("/v1/batches", json!({"operations": []})).await.json(), json!({"results": []}));
+}
+
+#[tokio::test]
+async fn many_of_the_largest_batches_at_once_are_each_answered_whole() {
+    let bank = RealBank::open(1).await;
+    let metadata = json!({"purpose": "p".repeat(20)});
+    let operations: Vec<Value> = (0..8192)
+        .map(|n| json!({"type": "deposit", "customer_id": n % 100 + 1, "amount": "0.01", "metadata": metadata}))
+        .collect();
+    let batch = json!({"operations": operations});
+    let calls: Vec<_> =
+        (0..6).map(|_| tokio::spawn(answer(bank.api.request(Method::POST, "/v1/batches").json(&batch)))).collect();
+    let mut booked = 0;
+    for call in calls {
+        let answer = call.await.expect("no panic").json();
+        let results = answer["results"].as_array().expect("a list").clone();
+        assert_eq!(results.len(), 8192);
+        for result in results {
+            let code = result["code"].as_str();
+            assert!(code.is_none() || code == Some("OVERLOADED"), "{result}");
+            booked += u32::from(code.is_none());
+        }
+    }
+    assert!(booked >= 8192, "{booked}");
 }

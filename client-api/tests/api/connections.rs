@@ -38,6 +38,11 @@ async fn a_body_up_to_one_mebibyte_is_read_and_a_larger_one_refused() {
     assert_eq!(api.post_bytes("/transaction", body(1024 * 1024)).await.status, 200);
     assert_eq!(api.post_bytes("/transaction", body(1024 * 1024 + 1)).await.refusal(), "413 PAYLOAD_TOO_LARGE");
     assert_eq!(api.post_bytes("/transaction", vec![b'x'; 16 * 1024 * 1024]).await.refusal(), "413 PAYLOAD_TOO_LARGE");
+    // Whoever writes all before reading still gets to read the refusal.
+    let mut stream = connect(&api).await;
+    stream.write_all(format!("{HEAD}Content-Length: 16777216\r\n\r\n").as_bytes()).await.expect("sent");
+    stream.write_all(&vec![b' '; 16 * 1024 * 1024]).await.expect("sent");
+    assert_eq!(status_line(&mut stream).await, "HTTP/1.1 413 Payload Too Large");
     let mut stream = connect(&api).await;
     stream.write_all(format!("{HEAD}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await.expect("sent");
     let chunk = [b"100000\r\n".as_slice(), &[b' '; 1024 * 1024], b"\r\n"].concat();

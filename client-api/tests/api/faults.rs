@@ -131,7 +131,7 @@ async fn beyond_the_places_in_flight_requests_are_shed_but_probes_answered() {
         assert_eq!(api.post("/transaction", deposit()).await.refusal(), "503 OVERLOADED");
         assert_eq!(api.get("/v1/branches").await.refusal(), "503 OVERLOADED");
         assert_eq!(api.get("/livez").await.status, 200);
-        assert_eq!(api.get("/readyz").await.status, 200);
+        api.until_ready(200).await;
         assert!(api.get("/metrics").await.text.contains("florin_http_requests_shed_total 2"));
     };
     tokio::select! {

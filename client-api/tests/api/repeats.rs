@@ -112,7 +112,8 @@ async fn a_restart_of_the_branch_servers_loses_nothing() {
     let health = bank.api.get("/health").await;
     assert_eq!(health.status, 503);
     assert_eq!(health.json()["branches"][1]["state"], "unreachable");
-    assert_eq!(bank.api.get("/readyz").await.status, 200, "the other branches still serve");
+    // The other branches still serve.
+    bank.api.until_ready(200).await;
     let others = json!({"customer_id": 1, "type": "deposit", "amount": 5});
     assert_eq!(bank.api.post("/transaction", others).await.status, 200);
     bank.start_server(1).await;
@@ -120,4 +121,14 @@ async fn a_restart_of_the_branch_servers_loses_nothing() {
     assert_eq!(again.text, first.text);
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(bank.api.get("/health").await.status, 200);
+}
+
+#[tokio::test]
+async fn readiness_follows_the_branch_servers() {
+    let mut bank = RealBank::start(1, &[]).await;
+    bank.api.until_ready(200).await;
+    bank.stop_server(0).await;
+    bank.api.until_ready(503).await;
+    bank.start_server(0).await;
+    bank.api.until_ready(200).await;
 }

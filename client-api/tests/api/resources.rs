@@ -220,7 +220,7 @@ async fn branches_are_listed_and_their_books_balance() {
     assert_eq!(before["branches"].as_array().expect("a list").len(), 10);
     assert_eq!(state(&before, 2), "uninitialized");
     assert_eq!(bank.api.get("/health").await.status, 200, "a branch not yet initialized is healthy");
-    assert_eq!(bank.api.get("/readyz").await.status, 200);
+    bank.api.until_ready(200).await;
     assert_eq!(bank.api.get("/v1/branches/2/trial-balance").await.refusal(), "404 BRANCH_NOT_FOUND");
 
     bank.api.post("/initialize_branch", json!({"branch_id": 2})).await;

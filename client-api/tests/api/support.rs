@@ -56,6 +56,13 @@ impl Api {
         answer(self.request(Method::POST, path).json(&body)).await
     }
 
+    /// Waits until /readyz answers so.
+    pub(crate) async fn until_ready(&self, status: u16) {
+        while self.get("/readyz").await.status.as_u16() != status {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Under an Idempotency-Key.
     pub(crate) async fn post_as(&self, key: &str, path: &str, body: Value) -> Answer {
         answer(self.request(Method::POST, path).header("Idempotency-Key", key).json(&body)).await
