@@ -41,8 +41,10 @@ impl Teller {
         let commits = metrics::counter!("florin_group_commits_total", "branch" => label.clone());
         let rows = metrics::counter!("florin_journal_rows_total", "branch" => label.clone());
         let full = metrics::counter!("florin_storage_full_total", "branch" => label.clone());
+        let seconds = metrics::histogram!("florin_batch_seconds", "branch" => label.clone());
         let sequence = metrics::gauge!("florin_journal_sequence", "branch" => label);
         let between = move |desk: &Desk, report: BatchReport| {
+            seconds.record(report.elapsed);
             if report.rows > 0 {
                 commits.increment(1);
                 rows.increment(report.rows as u64);

@@ -7,7 +7,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 #[derive(Clone)]
 struct Operations {
@@ -38,6 +38,8 @@ async fn metrics_page(State(operations): State<Operations>) -> impl IntoResponse
         if let Ok(open) = open {
             let waiting = u32::try_from(open.teller.waiting()).unwrap_or(u32::MAX);
             metrics::gauge!("florin_teller_queue_requests", "branch" => branch.to_string()).set(waiting);
+            let wal_bytes = open.reader.lock().unwrap_or_else(PoisonError::into_inner).wal_bytes();
+            metrics::gauge!("florin_journal_wal_bytes", "branch" => branch.to_string()).set(wal_bytes as f64);
         }
     }
     operations.metrics.run_upkeep();

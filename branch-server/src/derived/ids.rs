@@ -25,6 +25,9 @@ use std::thread::JoinHandle;
 /// Ids that gather in memory before they become a run.
 const IDS_PER_RUN: usize = 128 * 1024;
 
+/// While a long merge goes on, so many runs' worth of ids may gather before the teller waits for it.
+const MOST_RECENT_RUNS: usize = 8;
+
 /// So many runs of one size are merged into one of the next.
 const MERGE_FACTOR: usize = 4;
 
@@ -126,13 +129,19 @@ impl TransactionIds {
         Ok((ids, covered))
     }
 
-    /// Adds the id of a durable row. Waits for the run before last when that is not yet written, so
-    /// that memory stays bounded.
+    /// Adds the id of a durable row. Waits for a merge only when eight runs' worth of ids have gathered
+    /// meanwhile, so that memory stays bounded.
     pub fn insert(&mut self, key: TransactionKey, sequence: Sequence) {
         self.recent.insert(key, sequence);
         self.last = sequence;
         self.since_flush += 1;
         if self.since_flush >= self.ids_per_run {
+            let is_busy = self.flush.as_ref().is_some_and(|flush| !flush.thread.is_finished());
+            if is_busy && self.recent.len() < MOST_RECENT_RUNS * self.ids_per_run {
+                // A long merge: gather on, and look again before long.
+                self.since_flush -= self.ids_per_run.div_ceil(8);
+                return;
+            }
             self.since_flush = 0;
             self.finish_flush();
             self.begin_flush();

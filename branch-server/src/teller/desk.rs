@@ -10,6 +10,7 @@ use crate::ledger::{Command, Entry, Ledger, Target};
 use bank_proto::{AccountSerial, BranchId, ErrorCode, Money, Timestamp, TransactionKey};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// The single writer of one branch: its ledger, its ids and its journal.
@@ -46,6 +47,8 @@ pub struct BatchReport {
     pub rows: usize,
     /// The disk was full and every write was refused.
     pub storage_full: bool,
+    /// From taking the batch up to its last answer.
+    pub elapsed: Duration,
 }
 
 impl Desk {
@@ -81,14 +84,15 @@ impl Desk {
     /// # Errors
     /// [`Fatal`]: nothing of the batch was answered and nothing may be served any more.
     pub fn serve(&mut self, jobs: Vec<Job>) -> Result<BatchReport, Fatal> {
+        let begin = self.clock.instant();
         self.booked_at = self.booked_at.max(self.clock.now());
         let answers = self.answer_all(&jobs, true)?;
         let rows = self.group.rows.len();
-        let mut report = BatchReport { rows, storage_full: false };
+        let mut report = BatchReport { rows, ..BatchReport::default() };
         let answers = match self.commit() {
             Ok(()) => answers,
             Err(AppendError::StorageFull) => {
-                report = BatchReport { rows: 0, storage_full: true };
+                report = BatchReport { storage_full: true, ..BatchReport::default() };
                 self.ledger.roll_back();
                 self.answer_all(&jobs, false)?
             }
@@ -97,6 +101,7 @@ impl Desk {
         for (job, answers) in jobs.into_iter().zip(answers) {
             (job.reply)(answers);
         }
+        report.elapsed = self.clock.instant().duration_since(begin);
         Ok(report)
     }
 

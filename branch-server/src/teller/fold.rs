@@ -2,6 +2,7 @@
 //! checked against the chain, against its neighbours, and against what it says it did.
 
 use super::rows::{self, RowError};
+use crate::journal::sqlite::MAXIMUM_GROUP_ROWS;
 use crate::journal::{ChainHash, GroupCommit, Row, RowKind, Sequence};
 use crate::ledger::{Ledger, Posted};
 use bank_proto::{BranchId, Timestamp, TransactionKey};
@@ -73,6 +74,9 @@ impl Fold {
         let begins = self.transaction != Some(row.transaction);
         if begins != row.fingerprint.is_some() {
             return Err(RowError::new(&row, "its transaction has no beginning, or two"));
+        }
+        if self.group.len() >= MAXIMUM_GROUP_ROWS {
+            return Err(RowError::new(&row, "its group commit has no end"));
         }
         self.sequence = row.sequence;
         self.booked_at = row.booked_at;

@@ -4,6 +4,7 @@
 
 use crate::rows::{rows, settings};
 use branch_server::journal::{Journal as _, Row, SqliteJournal};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -48,4 +49,32 @@ fn renew(group: &mut [Row], last: u64) {
         row.debit_previous = sequence - 1;
         row.credit_previous = sequence.saturating_sub(1000);
     }
+}
+
+#[test]
+#[ignore = "prints figures; it judges nothing"]
+#[expect(clippy::disallowed_methods, reason = "it measures time")]
+fn speed_of_reading_it_all() {
+    let directory = tempfile::tempdir_in(".").expect("a directory on a real disk");
+    let mut journal = SqliteJournal::open(directory.path(), settings()).expect("a journal");
+    for _ in 0..1000 {
+        crate::rows::append(&mut journal, 1000);
+    }
+    let mut reader = journal.reader().expect("a reader");
+    let (mut count, start) = (0_u32, Instant::now());
+    let counting = reader.for_each(1, |_, _| {
+        count += 1;
+        ControlFlow::Continue(())
+    });
+    counting.expect("rows");
+    println!("every row in order: {:?} a row", start.elapsed() / count);
+
+    let start = Instant::now();
+    let pages = 2000;
+    for page in 0..pages {
+        let newest = journal.last_sequence() - u64::from(page) * 300;
+        let account = reader.row(newest).expect("a look").and_then(|row| row.credit_account).expect("an account");
+        assert_eq!(reader.history(account, newest, 50).expect("history").len(), 50);
+    }
+    println!("a page of 50 along an account's chain: {:?}", start.elapsed() / pages);
 }

@@ -485,3 +485,34 @@ async fn a_follower_gets_every_row_in_order_those_to_come_too() {
     }
     assert!(follower.next().await.is_none_or(|row| row.is_err()), "the stream ends with its server");
 }
+
+/// One GET over HTTP/1.1 on the port that gRPC has.
+async fn get(bank: &TestBank, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut connection = tokio::net::TcpStream::connect(bank.servers[0].address()).await.expect("connected");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    connection.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_ask_the_same_port_over_http() {
+    let bank = TestBank::start(1).await;
+    let mut client = bank.client(0).await;
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    assert!(get(&bank, "/livez").await.starts_with("HTTP/1.1 200"));
+    assert!(get(&bank, "/readyz").await.starts_with("HTTP/1.1 200"));
+    let metrics = get(&bank, "/metrics").await;
+    for name in [
+        "florin_group_commits_total{branch=\"1\"}",
+        "florin_journal_rows_total{branch=\"1\"}",
+        "florin_batch_seconds_bucket{branch=\"1\"",
+        "florin_journal_wal_bytes{branch=\"1\"}",
+        "florin_teller_queue_requests{branch=\"1\"} 0",
+        "florin_branch_state{branch=\"1\",state=\"open\"} 1",
+    ] {
+        assert!(metrics.contains(name), "{name} is not in {metrics}");
+    }
+}
