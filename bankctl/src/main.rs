@@ -4,7 +4,7 @@
 //! - [`up`]: a whole bank in the foreground; what runs when no command is given
 //! - [`replay`]: runs a file of events and prints what each customer received
 //! - [`verify`]: re-derives everything from the journals and says whether it agrees
-//! - [`bench`]: the load generator with its own yardsticks
+//! - [`mod@bench`]: the load generator with its own yardsticks
 //! - [`bank`]: a bank as child processes: ports, data directory, watching, stopping
 //! - [`exit`], [`output`], [`interrupts`]: exit codes, printing, Ctrl-C
 

@@ -145,9 +145,9 @@ pub fn not_the_branchs_fault(error: &OpenBranchError) -> Option<DataError> {
         OpenBranchError::Journal(OpenError::Lock(LockError::Held { directory })) => {
             Some(DataError::InUse { directory: directory.clone() })
         }
-        OpenBranchError::Journal(
-            error @ (OpenError::NewerFormat { .. } | OpenError::OtherBranches { .. } | OpenError::Busy { .. }),
-        ) => Some(DataError::Journal(error.to_string())),
+        OpenBranchError::Journal(error @ (OpenError::NewerFormat { .. } | OpenError::Busy { .. })) => {
+            Some(DataError::Journal(error.to_string()))
+        }
         _ => None,
     }
 }

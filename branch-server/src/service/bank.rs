@@ -307,7 +307,9 @@ impl Bank {
         }
         // A teller that stopped with the question in its hands has dropped the way back.
         let unknown = || outbound::refused(&Declined::new(ErrorCode::OutcomeUnknown));
-        answers.into_iter().map(|answer| answer.unwrap_or_else(unknown)).collect()
+        let mut answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_or_else(unknown)).collect();
+        outbound::fit_into_message(&mut answers);
+        answers
     }
 
     /// The result of one operation.

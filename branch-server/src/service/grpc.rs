@@ -10,6 +10,7 @@ use bank_proto::wire::bank_service_server::BankService;
 use bank_proto::wire::operation::Kind;
 use bank_proto::wire::operation_result::Kind as ResultKind;
 use bank_proto::{BranchId, ErrorCode, limits, metadata, wire};
+use prost::Message as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,10 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Operations of one stream that may wait for their answers.
 const STREAM_OPERATIONS: usize = 2 * limits::BATCH_OPERATIONS;
 
-/// Answers that travel in one message of a stream at most.
+/// Bytes at which a message of a stream is sent: with one more answer it stays below what a message may have.
+const STREAM_MESSAGE_BYTES: usize = limits::GRPC_MESSAGE_BYTES / 4;
+
+/// Groups of answers that travel in one message of a stream at most.
 const STREAM_RESULTS: usize = 1024;
 
 /// The gRPC face of a branch server.
@@ -344,8 +348,18 @@ async fn pump_in(
             message = incoming.next() => message,
             () = bank.drained() => return,
         };
-        // A stream that breaks off needs no answer: there is nobody left to read it.
-        let Some(Ok(message)) = message else { return };
+        let message = match message {
+            Some(Ok(message)) => message,
+            Some(Err(_)) => {
+                // What was read before it is answered; the caller learns that this was not.
+                let declined = Declined::new(ErrorCode::InvalidRequest);
+                let declined =
+                    declined.with("field", "message").with("reason", "cannot be read, or is larger than 4 MiB");
+                let _ = messages.send(Err(outbound::status_of(&declined))).await;
+                return;
+            }
+            None => return,
+        };
         let count = message.operations.len();
         if let Err(status) = check_size(count) {
             let _ = messages.send(Err(status)).await;
@@ -381,16 +395,33 @@ async fn pump_out(
     let mut ready = Vec::new();
     while results.recv_many(&mut ready, STREAM_RESULTS).await > 0 {
         let mut message = wire::BatchStreamResponse::default();
-        for results in ready.drain(..) {
-            for (correlation_id, result) in results.into_messages() {
-                message.results.push(wire::StreamResult { correlation_id, result: Some(result) });
+        let mut bytes = 0;
+        for (correlation_id, result) in ready.drain(..).flat_map(Results::into_messages) {
+            let result = wire::StreamResult { correlation_id, result: Some(result) };
+            bytes += result.encoded_len();
+            message.results.push(result);
+            // A customer with many accounts makes a large answer; many of them make many messages.
+            if bytes >= STREAM_MESSAGE_BYTES {
+                bytes = 0;
+                if send(&messages, &room, std::mem::take(&mut message)).await.is_err() {
+                    return;
+                }
             }
         }
-        room.add_permits(message.results.len());
-        if messages.send(Ok(message)).await.is_err() {
+        if !message.results.is_empty() && send(&messages, &room, message).await.is_err() {
             return;
         }
     }
+}
+
+/// Sends one message of a stream and gives the room of its operations back.
+async fn send(
+    messages: &mpsc::Sender<Result<wire::BatchStreamResponse, Status>>,
+    room: &Semaphore,
+    message: wire::BatchStreamResponse,
+) -> Result<(), mpsc::error::SendError<Result<wire::BatchStreamResponse, Status>>> {
+    room.add_permits(message.results.len());
+    messages.send(Ok(message)).await
 }
 
 fn check_size(operations: usize) -> Result<(), Status> {

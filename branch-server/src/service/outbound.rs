@@ -4,7 +4,8 @@ use super::sentence::sentence;
 use crate::ledger::{AccountKind, AccountState, Movement, Product};
 use crate::teller::{AccountView, Answer, Answered, Declined, Receipt};
 use bank_proto::wire::{self, operation_result::Kind};
-use bank_proto::{AccountNumber, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey};
+use bank_proto::{AccountNumber, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey, limits};
+use prost::Message as _;
 use std::collections::HashMap;
 use tonic_types::{ErrorDetails, StatusExt as _};
 
@@ -46,6 +47,25 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
         }
     };
     wire::OperationResult { kind: Some(kind) }
+}
+
+/// Makes results fit into one message, together with what travels beside them: large answers to
+/// questions give way, so that the answers of orders always arrive.
+pub(super) fn fit_into_message(results: &mut [wire::OperationResult]) {
+    const BUDGET_BYTES: usize = limits::GRPC_MESSAGE_BYTES / 8 * 7;
+    let mut bytes: usize = results.iter().map(|result| result.encoded_len() + 8).sum();
+    for result in results.iter_mut().rev() {
+        if bytes <= BUDGET_BYTES {
+            return;
+        }
+        if matches!(&result.kind, Some(Kind::Customer(customer)) if customer.transaction_id.is_empty()) {
+            bytes -= result.encoded_len();
+            let reason = "has an answer that does not fit into this batch's; ask for it alone";
+            let declined = Declined::new(ErrorCode::PayloadTooLarge).with("field", "operation").with("reason", reason);
+            *result = refused(&declined);
+            bytes += result.encoded_len();
+        }
+    }
 }
 
 /// A refusal that no teller has seen.

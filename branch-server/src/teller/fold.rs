@@ -134,7 +134,10 @@ impl Fold {
             credit_previous: row.credit_previous,
         };
         if posted != stored {
-            return Err(RowError::new(row, format!("it says {stored:?}, but the rows before it make {posted:?}")));
+            return Err(RowError::new(
+                row,
+                "the balances or the history that it says do not follow from the rows before it",
+            ));
         }
         Ok(())
     }

@@ -93,7 +93,7 @@ async fn many_of_the_largest_batches_at_once_are_each_answered_whole() {
         .collect();
     let batch = json!({"operations": operations});
     let calls: Vec<_> =
-        (0..6).map(|_| tokio::spawn(answer(bank.api.request(Method::POST, "/v1/batches").json(&batch)))).collect();
+        (0..3).map(|_| tokio::spawn(answer(bank.api.request(Method::POST, "/v1/batches").json(&batch)))).collect();
     let mut booked = 0;
     for call in calls {
         let answer = call.await.expect("no panic").json();

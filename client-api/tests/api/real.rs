@@ -41,7 +41,8 @@ impl RealBank {
 
     /// With branches 1 to 10 initialized with 1000 each.
     pub(crate) async fn open(servers: usize) -> RealBank {
-        let bank = RealBank::start(servers, &[]).await;
+        // Patient, because a test may share its machine.
+        let bank = RealBank::start(servers, &["--request-timeout-ms", "60000"]).await;
         for branch in 1..=10 {
             let answer =
                 bank.api.post("/initialize_branch", json!({"branch_id": branch, "initial_balance": 1000})).await;
