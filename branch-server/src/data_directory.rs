@@ -137,6 +137,28 @@ pub fn prepare(directory: &Path, assignment: Assignment, server: u32) -> Result<
     Ok(bank)
 }
 
+/// Whether a server has opened all its branches in this directory before. From then on a branch whose
+/// directory is missing was lost, and must not be founded again.
+#[must_use]
+pub fn was_founded(directory: &Path, server: u32) -> bool {
+    founded_marker(directory, server).exists()
+}
+
+/// Remembers that a server has opened all its branches in this directory.
+///
+/// # Errors
+/// The directory cannot be written.
+pub fn remember_founding(directory: &Path, server: u32) -> Result<(), DataError> {
+    let path = founded_marker(directory, server);
+    let failed = |error| DataError::Io { path: path.clone(), error };
+    let written = std::fs::File::create(&path).and_then(|file| file.sync_all());
+    written.and_then(|()| std::fs::File::open(directory)?.sync_all()).map_err(failed)
+}
+
+fn founded_marker(directory: &Path, server: u32) -> PathBuf {
+    directory.join(format!("server-{server}.founded"))
+}
+
 /// What keeps a branch from opening though its books are whole: the process must not start then,
 /// because trying again may help.
 #[must_use]

@@ -86,13 +86,21 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     data_directory::prepare(directory, assignment, settings.server_ordinal)?;
     let metrics = telemetry::metrics().map_err(|error| StartError::System(error.to_string()))?;
 
+    let was_founded = data_directory::was_founded(directory, settings.server_ordinal);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut hosted = BTreeMap::new();
     let mut tellers = Vec::new();
     for branch in assignment.branches_of(settings.server_ordinal) {
+        if was_founded && !data_directory::branch_directory(directory, branch).exists() {
+            hosted.insert(branch, damaged(branch, "its directory is missing"));
+            continue;
+        }
         let (state, teller) = open(directory, branch, settings.branches, clock.clone()).await?;
         hosted.insert(branch, state);
         tellers.extend(teller);
+    }
+    if !was_founded {
+        data_directory::remember_founding(directory, settings.server_ordinal)?;
     }
     let bank = Arc::new(Bank::new(assignment, settings.server_ordinal, hosted, peers, Entropy::from_system(), clock));
     let scrub = branches::scrub(bank.clone(), directory.clone());
@@ -146,9 +154,7 @@ async fn open(
             if let Some(fatal) = data_directory::not_the_branchs_fault(&error) {
                 return Err(fatal.into());
             }
-            tracing::error!(%branch, %error, "the branch refuses to serve; the others go on");
-            metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged").set(1.0);
-            return Ok((Hosted::damaged(error.to_string()), None));
+            return Ok((damaged(branch, &error.to_string()), None));
         }
     };
     tracing::info!(%branch, folded_rows = opened.folded_rows, "the branch is open");
@@ -158,6 +164,13 @@ async fn open(
         branches::Teller::start(branch, directory, opened.desk).map_err(|e| StartError::System(e.to_string()))?;
     let open = OpenBranch { teller: teller.handle(), reader, synced: teller.synced() };
     Ok((Hosted::open(open), Some(teller)))
+}
+
+/// A branch that refuses to serve; the others go on.
+fn damaged(branch: BranchId, what: &str) -> Hosted {
+    tracing::error!(%branch, error = what, "the branch refuses to serve; the others go on");
+    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged").set(1.0);
+    Hosted::damaged(what.to_owned())
 }
 
 fn connect(settings: &Settings) -> Result<Vec<Option<Channel>>, SettingsError> {

@@ -516,3 +516,41 @@ async fn operators_ask_the_same_port_over_http() {
         assert!(metrics.contains(name), "{name} is not in {metrics}");
     }
 }
+
+/// Customer 1 with so many accounts, and so many holders on each, that answers about it are large.
+async fn large_customer(bank: &TestBank) -> wire::GetCustomerRequest {
+    use wire::operation::Kind;
+    let mut client = bank.client(0).await;
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    let order = wire::OpenAccountRequest { customer_id: 1, joint_holders: (2..17).collect(), ..Default::default() };
+    let operations = vec![wire::Operation { kind: Some(Kind::OpenAccount(order)) }; 990];
+    client.batch(wire::BatchRequest { operations }).await.expect("results");
+    wire::GetCustomerRequest { customer_id: 1 }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_answers_travel_in_messages_that_fit() {
+    use tokio_stream::StreamExt as _;
+    use wire::operation::Kind;
+    use wire::operation_result::Kind as Said;
+    let bank = TestBank::start(1).await;
+    let question = large_customer(&bank).await;
+    let mut client = bank.client(0).await;
+    let ask = || wire::Operation { kind: Some(Kind::GetCustomer(question)) };
+
+    let operations =
+        (0..100).map(|number| wire::StreamOperation { correlation_id: number, operation: Some(ask()), timeout_ms: 0 });
+    let message = wire::BatchStreamRequest { operations: operations.collect() };
+    let answers = client.batch_stream(tokio_stream::once(message)).await.expect("a stream").into_inner();
+    let messages: Vec<wire::BatchStreamResponse> = answers.map(|message| message.expect("a message")).collect().await;
+    assert!(messages.len() > 1);
+    assert_eq!(messages.iter().map(|message| message.results.len()).sum::<usize>(), 100);
+
+    // In a batch the answers of orders always arrive; questions that do not fit are refused by themselves.
+    let deposit = wire::Operation { kind: Some(Kind::Deposit(deposit(1, "1"))) };
+    let operations = std::iter::repeat_n(ask(), 60).chain([deposit]).collect();
+    let results = client.batch(wire::BatchRequest { operations }).await.expect("results").into_inner().results;
+    assert!(matches!(&results[60].kind, Some(Said::Receipt(_))), "{:?}", results[60]);
+    assert!(matches!(&results[0].kind, Some(Said::Customer(_))));
+    assert!(matches!(&results[59].kind, Some(Said::Failure(failure)) if failure.code == "PAYLOAD_TOO_LARGE"));
+}

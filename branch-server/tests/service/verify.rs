@@ -138,3 +138,14 @@ async fn the_scrub_finds_what_opening_from_a_snapshot_did_not_read() {
     let refused = client.deposit(deposit(1, "1")).await.expect_err("refused");
     assert_eq!(crate::bank::code(&refused), Some(bank_proto::ErrorCode::BranchUnavailable));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_whose_directory_is_gone_is_not_founded_again() {
+    let data = stopped_bank().await;
+    std::fs::remove_dir_all(data.path().join("branch-0001")).expect("removed");
+    let bank = TestBank::start_in(data, 1).await;
+    let mut client = bank.client(0).await;
+    let refused = client.initialize_branch(initialize(1)).await.expect_err("refused");
+    assert_eq!(crate::bank::code(&refused), Some(bank_proto::ErrorCode::BranchUnavailable));
+    client.initialize_branch(initialize(2)).await.expect("the others go on");
+}
