@@ -259,10 +259,14 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
 pub(crate) fn reply(status: StatusCode, replied: &Replied) -> Response {
     let mut answer = json(status, &replied.reply);
     if replied.replayed {
-        let header = crate::idempotency::IDEMPOTENT_REPLAYED;
-        answer.headers_mut().insert(header, HeaderValue::from_static("true"));
+        mark_replayed(&mut answer);
     }
     answer
+}
+
+/// Says that an answer was given before.
+pub(crate) fn mark_replayed(answer: &mut Response) {
+    answer.headers_mut().insert(crate::idempotency::IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
 }
 
 fn rfc3339<S: Serializer>(moment: &Option<Timestamp>, serializer: S) -> Result<S::Ok, S::Error> {

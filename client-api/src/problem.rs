@@ -68,6 +68,11 @@ impl Problem {
         self
     }
 
+    /// Whether this refusal was given before.
+    pub(crate) fn is_replayed(&self) -> bool {
+        self.0.replayed
+    }
+
     /// Marks a refusal that was given before.
     pub(crate) fn with_replayed(mut self, replayed: bool) -> Problem {
         self.0.replayed = replayed;

@@ -53,7 +53,8 @@ enum OperationAnswer<'a> {
 ///
 /// Each answers for itself: a refused or malformed one does not stop the others. A write without an
 /// `idempotency_key` of its own gets one from the batch's Idempotency-Key and its place, so a repeated
-/// batch does nothing twice.
+/// batch does nothing twice: its answer is the first one again, and when all writes of it were given again
+/// it says so by the header Idempotent-Replayed.
 #[utoipa::path(
     post, path = "/v1/batches", tag = "Batches", params(WriteHeaders), request_body = Body,
     responses((status = 200, description = "One answer per operation", body = BatchAnswer), WriteProblems)
@@ -61,12 +62,25 @@ enum OperationAnswer<'a> {
 pub(crate) async fn run(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
     let batch_key = caller.key.clone().ok_or_else(Problem::internal)?;
     let operations = operations(&body.parse()?, &batch_key)?;
+    let is_write = |asked: &Asked| asked.as_ref().is_ok_and(|(operation, _)| operation.is_write());
+    let writes: Vec<bool> = operations.iter().map(is_write).collect();
     let answers = app.bank.execute_all(operations, &caller).await;
+    let mut written =
+        writes.iter().zip(&answers).filter(|(is_write, _)| **is_write).map(|(_, answer)| answer).peekable();
+    let is_replay = written.peek().is_some()
+        && written.all(|answer| match answer {
+            Ok(replied) => replied.replayed,
+            Err(problem) => problem.is_replayed(),
+        });
     let results = answers.iter().map(|answer| match answer {
         Ok(Replied { reply, .. }) => OperationAnswer::Done(reply),
         Err(problem) => OperationAnswer::Refused(problem.body(None)),
     });
-    Ok(answer::json(StatusCode::OK, &BatchAnswer { results: results.collect() }))
+    let mut batch = answer::json(StatusCode::OK, &BatchAnswer { results: results.collect() });
+    if is_replay {
+        answer::mark_replayed(&mut batch);
+    }
+    Ok(batch)
 }
 
 /// An operation with its key, or why it is none.

@@ -51,6 +51,8 @@ async fn a_repeated_batch_does_nothing_twice() {
     let first = bank.api.post_as("payday", "/v1/batches", body.clone()).await;
     let again = bank.api.post_as("payday", "/v1/batches", body).await;
     assert_eq!((first.status.as_u16(), &first.text), (200, &again.text));
+    let marks = [&first, &again].map(|answer| answer.header("idempotent-replayed").map(str::to_owned));
+    assert_eq!(marks, [None, Some("true".to_owned())]);
     for customer in 1..=10 {
         let balance = bank.api.post("/transaction", json!({"customer_id": customer, "type": "query"})).await;
         assert_eq!(balance.json()["balance"], "1050.00");
