@@ -26,8 +26,8 @@ fn serving(flags: &[&str]) -> (Child, SocketAddr) {
     let said = BufReader::new(child.stderr.take().expect("a pipe"));
     for line in said.lines() {
         let line: serde_json::Value = serde_json::from_str(&line.expect("text")).expect("one JSON object per line");
-        if line["fields"]["message"] == "serving HTTP" {
-            return (child, line["fields"]["address"].as_str().expect("an address").parse().expect("an address"));
+        if line["message"] == "serving HTTP" {
+            return (child, line["address"].as_str().expect("an address").parse().expect("an address"));
         }
     }
     panic!("it never served: {:?}", child.wait());
