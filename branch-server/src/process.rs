@@ -2,6 +2,7 @@
 
 use crate::data_directory::DataError;
 use crate::{Settings, StartError, server, telemetry};
+use std::io::Write as _;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,7 +19,8 @@ pub fn run(settings: Settings) -> ExitCode {
     match try_run(settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("branch-server: {error}");
+            // Nothing is left to do when nobody takes the reason.
+            let _ = writeln!(std::io::stderr(), "branch-server: {error}");
             ExitCode::from(exit_code(&error))
         }
     }

@@ -3,7 +3,7 @@
 
 use super::rows::{self, RowError};
 use crate::journal::sqlite::MAXIMUM_GROUP_ROWS;
-use crate::journal::{ChainHash, GroupCommit, Row, RowKind, Sequence};
+use crate::journal::{ChainHash, GroupCommit, Row, Sequence};
 use crate::ledger::{Ledger, Posted};
 use bank_proto::{BranchId, Timestamp, TransactionKey};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -171,5 +171,5 @@ impl Fold {
 /// Whether a row begins a transaction, so that its id leads there.
 #[must_use]
 pub fn begins_transaction(row: &Row) -> bool {
-    row.fingerprint.is_some() || row.kind == RowKind::Refused
+    row.fingerprint.is_some()
 }

@@ -34,7 +34,7 @@ pub enum OpenBranchError {
     /// A row is not what the writer wrote.
     #[error(transparent)]
     Row(#[from] RowError),
-    /// The journal ends before what derived data says was durable.
+    /// The rows make another chain than the one that the journal ends in.
     #[error("the journal's chain ends in another hash than its last group commit's")]
     Chain,
     /// The files beside the journal cannot be written.
