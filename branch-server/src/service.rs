@@ -4,12 +4,14 @@
 //! - [`outbound`]: answers -> wire messages and statuses
 //! - [`sentence`]: refusals for people
 //! - [`bank`]: which branch, hosted here or by a peer; one way for single calls, batches and streams
+//! - [`forward`]: how a request came here, and its way on to another server
 //! - [`grpc`]: the service itself
 //! - [`follow`]: a branch's journal as a stream, for those who follow it
 //! - [`history`]: an account's pages, read from the journal without disturbing the teller
 
 mod bank;
 mod follow;
+mod forward;
 mod grpc;
 mod history;
 mod inbound;

@@ -1,10 +1,11 @@
 //! Which branch, hosted here or by a peer: one way for single calls, batches and streams.
 
+use super::forward::{Bundle, Journey, forward, is_write, unanswered};
 use super::inbound::{self, IdOrigin};
 use super::outbound;
 use crate::environment::{Clock, Entropy};
 use crate::journal::{JournalReader, Sequence};
-use crate::teller::{Answered, Asked, Declined, Job, QueueFull, Request, TellerHandle};
+use crate::teller::{Answer, Answered, Asked, Declined, Job, QueueFull, Request, TellerHandle};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::wire::{self, operation_result::Kind as ResultKind};
 use bank_proto::{Assignment, BranchId, ErrorCode, limits, metadata};
@@ -38,7 +39,7 @@ pub(crate) struct Hosted(RwLock<HostedState>);
 
 enum HostedState {
     Open(OpenBranch),
-    /// What is wrong and where, for operators.
+    /// What is wrong and where, for callers; the log knows more.
     Damaged(String),
 }
 
@@ -106,29 +107,6 @@ impl Results {
                 tags.into_iter().zip(answers).map(|(tag, answer)| (tag, outbound::result(branch, answer))).collect()
             }
         }
-    }
-}
-
-/// How a request travelled up to here.
-#[derive(Debug, Clone)]
-pub(super) struct Journey {
-    /// How many branch servers forwarded it.
-    pub(super) hops: u32,
-    /// The front end's id for it.
-    pub(super) request_id: String,
-    /// When its caller gives up.
-    pub(super) deadline: Instant,
-}
-
-/// The operations of one message that go to the same place.
-struct Bundle<T> {
-    tags: Vec<u64>,
-    items: Vec<T>,
-}
-
-impl<T> Bundle<T> {
-    fn empty() -> Bundle<T> {
-        Bundle { tags: Vec::new(), items: Vec::new() }
     }
 }
 
@@ -241,15 +219,7 @@ impl Bank {
         let mut there: BTreeMap<u32, (BankServiceClient<Channel>, Bundle<wire::Operation>)> = BTreeMap::new();
         let mut refused = Vec::new();
         for Tagged { tag, mut operation, deadline } in operations {
-            let placed = inbound::route(&mut operation, self.assignment, &self.entropy)
-                .and_then(|(branch, id)| Ok((branch, id, self.place(branch, journey)?)));
-            if tracing::enabled!(tracing::Level::DEBUG) {
-                let branch = placed.as_ref().ok().map(|(branch, ..)| branch.get());
-                let (operation, request_id) = inbound::describe(&operation);
-                let request_id = request_id.unwrap_or(&journey.request_id);
-                tracing::debug!(operation, branch, request_id, hops = journey.hops, "an operation arrived");
-            }
-            match placed {
+            match self.route(&mut operation, journey) {
                 Ok((branch, id, Place::Here(open))) => match self.request(operation, branch, id) {
                     Ok(request) => {
                         let (_, bundle) = here.entry(branch).or_insert_with(|| (open, Bundle::empty()));
@@ -258,10 +228,7 @@ impl Bank {
                     }
                     Err(declined) => refused.push((tag, outbound::refused(&declined))),
                 },
-                Ok((branch, id, Place::Peer(ordinal, peer))) => {
-                    if let IdOrigin::Made(key) = id {
-                        inbound::fill_in_id(&mut operation, branch, key);
-                    }
+                Ok((_, _, Place::Peer(ordinal, peer))) => {
                     let (_, bundle) = there.entry(ordinal).or_insert_with(|| (peer.clone(), Bundle::empty()));
                     bundle.tags.push(tag);
                     bundle.items.push(operation);
@@ -277,8 +244,32 @@ impl Bank {
             submit(branch, &open.teller, bundle, results);
         }
         for (_, (peer, bundle)) in there {
-            tokio::spawn(forward(peer, bundle, journey.clone(), results.clone()));
+            let (journey, results) = (journey.clone(), results.clone());
+            tokio::spawn(async move {
+                // The asker may have gone; then nobody waits for this.
+                let _ = results.send(Results::Ready(forward(peer, bundle, &journey).await));
+            });
         }
+    }
+
+    /// Where an operation belongs. One that goes to a peer has its id with it from here on.
+    fn route(
+        &self,
+        operation: &mut wire::Operation,
+        journey: &Journey,
+    ) -> Result<(BranchId, IdOrigin, Place<'_>), Declined> {
+        let placed = inbound::route(operation, self.assignment, &self.entropy)
+            .and_then(|(branch, id)| Ok((branch, id, self.place(branch, journey)?)));
+        if tracing::enabled!(tracing::Level::DEBUG) {
+            let branch = placed.as_ref().ok().map(|(branch, ..)| branch.get());
+            let (operation, request_id) = inbound::describe(operation);
+            let request_id = request_id.unwrap_or(&journey.request_id);
+            tracing::debug!(operation, branch, request_id, hops = journey.hops, "an operation arrived");
+        }
+        if let Ok((branch, IdOrigin::Made(key), Place::Peer(..))) = placed {
+            inbound::fill_in_id(operation, branch, key);
+        }
+        placed
     }
 
     fn request(&self, operation: wire::Operation, branch: BranchId, id: IdOrigin) -> Result<Request, Declined> {
@@ -291,48 +282,67 @@ impl Bank {
         operations: Vec<wire::Operation>,
         journey: &Journey,
     ) -> Vec<wire::OperationResult> {
-        let count = operations.len();
+        if journey.deadline <= self.now() {
+            return vec![outbound::refused(&Declined::new(ErrorCode::DeadlineExceeded)); operations.len()];
+        }
+        let codes: Vec<_> = operations.iter().map(|operation| unanswered(is_write(operation))).collect();
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let tagged = (0..).zip(operations);
         let tagged = tagged.map(|(tag, operation)| Tagged { tag, operation, deadline: journey.deadline }).collect();
         self.dispatch(tagged, journey, &sender);
         drop(sender);
-        let mut answers: Vec<Option<wire::OperationResult>> = vec![None; count];
-        while let Some(results) = receiver.recv().await {
+        let mut answers: Vec<Option<wire::OperationResult>> = vec![None; codes.len()];
+        while let Ok(Some(results)) = tokio::time::timeout_at(journey.deadline, receiver.recv()).await {
             for (tag, result) in results.into_messages() {
                 if let Some(answer) = answers.get_mut(tag as usize) {
                     *answer = Some(result);
                 }
             }
         }
-        // A teller that stopped with the question in its hands has dropped the way back.
-        let unknown = || outbound::refused(&Declined::new(ErrorCode::OutcomeUnknown));
-        let mut answers: Vec<_> = answers.into_iter().map(|answer| answer.unwrap_or_else(unknown)).collect();
+        let answers = answers.into_iter().zip(codes);
+        let answers = answers.map(|(answer, code)| answer.unwrap_or_else(|| outbound::refused(&Declined::new(code))));
+        let mut answers: Vec<_> = answers.collect();
         outbound::fit_into_message(&mut answers);
         answers
     }
 
-    /// The result of one operation.
+    /// The result of one operation: of a branch hosted here straight from its teller.
     pub(super) async fn one(
         &self,
         kind: wire::operation::Kind,
         journey: &Journey,
     ) -> Result<ResultKind, tonic::Status> {
-        let results = self.batch(vec![wire::Operation { kind: Some(kind) }], journey).await;
-        match results.into_iter().next().and_then(|result| result.kind) {
+        let refuse = |declined: Declined| outbound::status_of(&declined);
+        if journey.deadline <= self.now() {
+            return Err(refuse(Declined::new(ErrorCode::DeadlineExceeded)));
+        }
+        let mut operation = wire::Operation { kind: Some(kind) };
+        let (branch, id, place) = self.route(&mut operation, journey).map_err(refuse)?;
+        let result = match place {
+            Place::Here(open) => {
+                let request = self.request(operation, branch, id).map_err(refuse)?;
+                outbound::result(branch, self.ask(&open, request, journey.deadline).await)
+            }
+            Place::Peer(_, peer) => {
+                let bundle = Bundle { tags: vec![0], items: vec![operation] };
+                let results = forward(peer.clone(), bundle, journey).await;
+                results.into_iter().next().map(|(_, result)| result).unwrap_or_default()
+            }
+        };
+        match result.kind {
             Some(ResultKind::Failure(failure)) => Err(outbound::status(&failure)),
             Some(kind) => Ok(kind),
-            None => Err(outbound::status_of(&Declined::new(ErrorCode::OutcomeUnknown))),
+            None => Err(refuse(Declined::new(ErrorCode::OutcomeUnknown))),
         }
     }
 
-    /// Asks a teller of this server one question.
-    pub(super) async fn ask(
-        &self,
-        branch: &OpenBranch,
-        request: Request,
-        deadline: Instant,
-    ) -> Result<Answered, Declined> {
+    /// Asks a teller of this server one thing. Without an answer in time it is refused here, under the
+    /// id that it has.
+    pub(super) async fn ask(&self, branch: &OpenBranch, request: Request, deadline: Instant) -> Answered {
+        let key = match &request {
+            Request::Write(order) => Some(order.key.get()),
+            Request::Read(_) => None,
+        };
         let (sender, receiver) = oneshot::channel();
         let job = Job {
             requests: vec![Asked { request, deadline: Some(deadline) }],
@@ -341,9 +351,18 @@ impl Bank {
                 let _ = sender.send(answers);
             }),
         };
-        branch.teller.submit(job).map_err(queue_refusal)?;
-        let answers = receiver.await.unwrap_or_default();
-        answers.into_iter().next().ok_or_else(|| Declined::new(ErrorCode::BranchUnavailable))
+        let declined = match branch.teller.submit(job) {
+            Ok(()) => match tokio::time::timeout_at(deadline, receiver).await {
+                Ok(Ok(mut answers)) if answers.len() == 1 => return answers.remove(0),
+                // A teller that stopped with the question in its hands has dropped the way back.
+                Ok(_) | Err(_) => Declined::new(unanswered(key.is_some())),
+            },
+            Err(refusal) => {
+                metrics::counter!("florin_shed_requests_total").increment(1);
+                queue_refusal(refusal)
+            }
+        };
+        Answered { key, replayed: false, answer: Answer::Refused(declined) }
     }
 }
 
@@ -373,63 +392,5 @@ fn submit(branch: BranchId, teller: &TellerHandle, bundle: Bundle<Asked>, result
         let refused = outbound::refused(&queue_refusal(refusal));
         let refused = bundle.tags.into_iter().map(|tag| (tag, refused.clone())).collect();
         let _ = results.send(Results::Ready(refused));
-    }
-}
-
-/// Sends operations to the server that hosts their branches, with one more hop on their journey.
-async fn forward(
-    mut peer: BankServiceClient<Channel>,
-    bundle: Bundle<wire::Operation>,
-    journey: Journey,
-    results: mpsc::UnboundedSender<Results>,
-) {
-    let writes: Vec<bool> = bundle.items.iter().map(is_write).collect();
-    let mut request = tonic::Request::new(wire::BatchRequest { operations: bundle.items });
-    journey.write(request.metadata_mut());
-    let answer = tokio::time::timeout_at(journey.deadline, peer.batch(request)).await;
-    let failure = match answer {
-        Ok(Ok(answer)) => {
-            let results_of_peer = answer.into_inner().results;
-            let pairs = bundle.tags.into_iter().zip(results_of_peer).collect();
-            let _ = results.send(Results::Ready(pairs));
-            return;
-        }
-        Ok(Err(status)) if was_never_sent(&status) => [ErrorCode::BranchUnavailable; 2],
-        Ok(Err(status)) => {
-            tracing::warn!(code = ?status.code(), "a peer did not answer a forwarded batch");
-            [ErrorCode::BranchUnavailable, ErrorCode::OutcomeUnknown]
-        }
-        Err(_) => [ErrorCode::BranchUnavailable, ErrorCode::OutcomeUnknown],
-    };
-    let refusals = failure.map(|code| outbound::refused(&Declined::new(code)));
-    let pairs = bundle.tags.into_iter().zip(writes);
-    let pairs = pairs.map(|(tag, is_write)| (tag, refusals[usize::from(is_write)].clone())).collect();
-    let _ = results.send(Results::Ready(pairs));
-}
-
-fn is_write(operation: &wire::Operation) -> bool {
-    use wire::operation::Kind;
-    !matches!(&operation.kind, None | Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_)))
-}
-
-/// Whether a call failed before anything of it left this machine.
-fn was_never_sent(status: &tonic::Status) -> bool {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
-    while let Some(error) = cause {
-        if error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        cause = error.source();
-    }
-    false
-}
-
-impl Journey {
-    /// Writes the next leg into a call's metadata.
-    pub(super) fn write(&self, map: &mut tonic::metadata::MetadataMap) {
-        map.insert(metadata::HOPS, (self.hops + 1).into());
-        if let Ok(request_id) = self.request_id.parse() {
-            map.insert(metadata::REQUEST_ID, request_id);
-        }
     }
 }

@@ -1,7 +1,8 @@
 //! The service itself: every RPC, and how each call came here.
 
-use super::bank::{Bank, Journey, Place, Results, Tagged};
+use super::bank::{Bank, Place, Results, Tagged};
 use super::follow;
+use super::forward::Journey;
 use super::history;
 use super::inbound;
 use super::outbound;
@@ -64,10 +65,8 @@ impl BankEdge {
         let mut branches = Vec::new();
         for (id, hosted) in self.0.hosted() {
             let mut branch = wire::Branch { branch_id: id.get(), ..wire::Branch::default() };
-            let status = match hosted {
-                Ok(open) => {
-                    self.0.ask(&open, Asked::Read(Read::Status), journey.deadline).await.map(|said| said.answer)
-                }
+            let said = match hosted {
+                Ok(open) => self.0.ask(&open, Asked::Read(Read::Status), journey.deadline).await,
                 Err(what) => {
                     branch.set_state(wire::BranchState::Damaged);
                     branch.detail = what;
@@ -75,8 +74,8 @@ impl BankEdge {
                     continue;
                 }
             };
-            match status {
-                Ok(Answer::Status { initialized, accounts, sequence, epoch }) => {
+            match said.answer {
+                Answer::Status { initialized, accounts, sequence, epoch } => {
                     let state = if initialized { wire::BranchState::Open } else { wire::BranchState::Uninitialized };
                     branch.set_state(state);
                     branch.accounts = i64::try_from(accounts).unwrap_or(i64::MAX);
@@ -84,10 +83,10 @@ impl BankEdge {
                     branch.epoch = i64::try_from(epoch).unwrap_or(i64::MAX);
                 }
                 // A busy teller is alive; its figures are not worth waiting for.
-                Ok(_) | Err(Declined { code: ErrorCode::Overloaded, .. }) => {
+                Answer::Refused(Declined { code: ErrorCode::Overloaded, .. }) => {
                     branch.set_state(wire::BranchState::Open);
                 }
-                Err(_) => branch.set_state(wire::BranchState::Unreachable),
+                _ => branch.set_state(wire::BranchState::Unreachable),
             }
             branches.push(branch);
         }
@@ -249,7 +248,6 @@ impl BankService for BankEdge {
         match place {
             Place::Here(open) => {
                 let said = self.0.ask(&open, Asked::Read(Read::TrialBalance), journey.deadline).await;
-                let said = said.map_err(|declined| outbound::status_of(&declined))?;
                 outbound::trial_balance(branch, said.answer).map(Response::new)
             }
             Place::Peer(_, peer) => {

@@ -39,7 +39,7 @@ pub(super) async fn page(
     let filter = filter(&question).map_err(refuse)?;
     let cursor = cursor(&question.page_token).map_err(refuse)?;
     // The teller says where the history ends now, so that what it has answered is never missing.
-    let said = bank.ask(&branch, Request::Read(Read::Account(account.serial())), deadline).await.map_err(refuse)?;
+    let said = bank.ask(&branch, Request::Read(Read::Account(account.serial())), deadline).await;
     let head = match said.answer {
         Answer::Account(view) => view.account.head,
         Answer::Refused(declined) => return Err(refuse(declined)),

@@ -1,0 +1,88 @@
+//! How a request came here, and how operations travel on to the server that hosts their branches.
+
+use super::outbound;
+use crate::teller::Declined;
+use bank_proto::wire::bank_service_client::BankServiceClient;
+use bank_proto::{ErrorCode, metadata, wire};
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+/// How a request travelled up to here.
+#[derive(Debug, Clone)]
+pub(super) struct Journey {
+    /// How many branch servers forwarded it.
+    pub(super) hops: u32,
+    /// The front end's id for it.
+    pub(super) request_id: String,
+    /// When its caller gives up.
+    pub(super) deadline: Instant,
+}
+
+impl Journey {
+    /// Writes the next leg into a call's metadata.
+    pub(super) fn write(&self, map: &mut tonic::metadata::MetadataMap) {
+        map.insert(metadata::HOPS, (self.hops + 1).into());
+        if let Ok(request_id) = self.request_id.parse() {
+            map.insert(metadata::REQUEST_ID, request_id);
+        }
+    }
+}
+
+/// The operations of one message that go to the same place.
+pub(super) struct Bundle<T> {
+    pub(super) tags: Vec<u64>,
+    pub(super) items: Vec<T>,
+}
+
+impl<T> Bundle<T> {
+    pub(super) fn empty() -> Bundle<T> {
+        Bundle { tags: Vec::new(), items: Vec::new() }
+    }
+}
+
+/// Sends operations to the server that hosts their branches, with one more hop on their journey.
+pub(super) async fn forward(
+    mut peer: BankServiceClient<Channel>,
+    bundle: Bundle<wire::Operation>,
+    journey: &Journey,
+) -> Vec<(u64, wire::OperationResult)> {
+    let writes: Vec<bool> = bundle.items.iter().map(is_write).collect();
+    let mut request = tonic::Request::new(wire::BatchRequest { operations: bundle.items });
+    journey.write(request.metadata_mut());
+    let answer = tokio::time::timeout_at(journey.deadline, peer.batch(request)).await;
+    let failure = match answer {
+        Ok(Ok(answer)) => return bundle.tags.into_iter().zip(answer.into_inner().results).collect(),
+        Ok(Err(status)) if was_never_sent(&status) => [ErrorCode::BranchUnavailable; 2],
+        Ok(Err(status)) => {
+            tracing::warn!(code = ?status.code(), "a peer did not answer a forwarded batch");
+            [false, true].map(unanswered)
+        }
+        Err(_) => [false, true].map(unanswered),
+    };
+    let refusals = failure.map(|code| outbound::refused(&Declined::new(code)));
+    let pairs = bundle.tags.into_iter().zip(writes);
+    pairs.map(|(tag, is_write)| (tag, refusals[usize::from(is_write)].clone())).collect()
+}
+
+/// Whether an operation is stored under an id.
+pub(super) fn is_write(operation: &wire::Operation) -> bool {
+    use wire::operation::Kind;
+    !matches!(&operation.kind, None | Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_)))
+}
+
+/// Whether a call failed before anything of it left this machine.
+fn was_never_sent(status: &tonic::Status) -> bool {
+    let mut cause: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.is::<tonic::ConnectError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// What is said when a teller was asked and did not answer in time.
+pub(super) fn unanswered(is_write: bool) -> ErrorCode {
+    if is_write { ErrorCode::OutcomeUnknown } else { ErrorCode::BranchUnavailable }
+}
