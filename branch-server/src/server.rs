@@ -1,7 +1,7 @@
 //! A branch server from settings to drained: open every branch, serve, stop.
 
 use crate::environment::{Clock, Entropy, SystemClock};
-use crate::service::{Bank, BankEdge, Hosted, OpenBranch};
+use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, OpenBranch, OwnWords, nobody};
 use crate::settings::{Settings, SettingsError, Store};
 use crate::teller::opening;
 use crate::{branches, data_directory, operations, telemetry};
@@ -102,7 +102,8 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     if !was_founded {
         data_directory::remember_founding(directory, settings.server_ordinal)?;
     }
-    let bank = Arc::new(Bank::new(assignment, settings.server_ordinal, hosted, peers, Entropy::from_system(), clock));
+    let bank =
+        Arc::new(Bank::new(assignment, settings.server_ordinal, hosted, peers, Entropy::from_system(), clock.clone()));
     let scrub = branches::scrub(bank.clone(), directory.clone());
 
     let (health, health_service) = tonic_health::server::health_reporter();
@@ -113,8 +114,8 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let edge = BankServiceServer::new(BankEdge::new(bank))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
         .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES);
-    let mut routes = tonic::service::Routes::from(pages);
-    routes = routes.add_service(edge).add_service(health_service);
+    let mut routes = tonic::service::Routes::from(pages.fallback(nobody));
+    routes = routes.add_service(OwnWords::new(edge, clock)).add_service(health_service);
     for reflection in reflection()? {
         routes = reflection(routes);
     }
@@ -238,6 +239,7 @@ async fn serve(
         .max_concurrent_streams(Some(STREAMS_PER_CONNECTION))
         .initial_stream_window_size(Some(WINDOW_BYTES.0))
         .initial_connection_window_size(Some(WINDOW_BYTES.1))
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
         .add_routes(routes)
         .serve_with_incoming_shutdown(incoming, told);
     let too_late = async {

@@ -7,16 +7,23 @@
 //! - [`forward`]: how a request came here, and its way on to another server
 //! - [`grpc`]: the service itself
 //! - [`follow`]: a branch's journal as a stream, for those who follow it
+//! - [`stream`]: a conversation of many operations
+//! - [`own_words`]: the bank's codes for what tonic refuses by itself
+//! - [`deadline`]: how long a caller waits
 //! - [`history`]: an account's pages, read from the journal without disturbing the teller
 
 mod bank;
 mod follow;
+mod deadline;
 mod forward;
 mod grpc;
 mod history;
 mod inbound;
 mod outbound;
 mod sentence;
+mod own_words;
 
+mod stream;
 pub(crate) use bank::{Bank, Hosted, OpenBranch};
 pub(crate) use grpc::BankEdge;
+pub(crate) use own_words::{HEADER_LIST_BYTES, OwnWords, nobody};

@@ -75,8 +75,12 @@ error_codes! {
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 409, AlreadyExists, "The id was used for something else";
     /// The customer is registered already.
     CustomerExists = "CUSTOMER_EXISTS", 409, AlreadyExists, "The customer is registered already";
-    /// The body or message is larger than allowed.
-    PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, OutOfRange, "The body is too large";
+    /// The service has no such method, or the server no such service. Ask for another.
+    UnknownMethod = "UNKNOWN_METHOD", 501, Unimplemented, "There is no such method";
+    /// The message is compressed in a way that is not read here. Send it uncompressed.
+    UnsupportedCompression = "UNSUPPORTED_COMPRESSION", 501, Unimplemented, "The compression is not known";
+    /// The body or message is larger than allowed; sent again it would be refused again.
+    PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, InvalidArgument, "The body is too large";
     /// The body is not application/json.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, InvalidArgument, "The body must be application/json";
     /// Less is available than the amount.

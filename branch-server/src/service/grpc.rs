@@ -1,37 +1,23 @@
 //! The service itself: every RPC, and how each call came here.
 
-use super::bank::{Bank, Place, Results, Tagged};
+use super::bank::{Bank, Place};
+use super::deadline::{DEFAULT_TIMEOUT, Deadline};
 use super::follow;
 use super::forward::Journey;
 use super::history;
 use super::inbound;
 use super::outbound;
+use super::stream;
 use crate::teller::{Answer, Declined, Read, Request as Asked};
 use bank_proto::wire::bank_service_server::BankService;
 use bank_proto::wire::operation::Kind;
 use bank_proto::wire::operation_result::Kind as ResultKind;
 use bank_proto::{BranchId, ErrorCode, limits, metadata, wire};
-use prost::Message as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::Stream;
 use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
-
-/// How long a call may take whose caller sets no deadline.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Operations of one stream that may wait for their answers.
-const STREAM_OPERATIONS: usize = 2 * limits::BATCH_OPERATIONS;
-
-/// Bytes at which a message of a stream is sent: with one more answer it stays below what a message may have.
-const STREAM_MESSAGE_BYTES: usize = limits::GRPC_MESSAGE_BYTES / 4;
-
-/// Groups of answers that travel in one message of a stream at most.
-const STREAM_RESULTS: usize = 1024;
 
 /// The gRPC face of a branch server.
 #[derive(Clone)]
@@ -47,12 +33,12 @@ impl BankEdge {
     /// How a call came here: hops, request id, deadline.
     fn journey<T>(&self, request: &Request<T>) -> Journey {
         let text = |name| request.metadata().get(name).and_then(|value| value.to_str().ok());
-        let timeout = text("grpc-timeout").and_then(timeout).unwrap_or(DEFAULT_TIMEOUT).min(DEFAULT_TIMEOUT);
+        let deadline = request.extensions().get().map(|deadline: &Deadline| deadline.of_work);
         Journey {
             // Something else than a number cannot come from a branch server: let it go no further.
             hops: text(metadata::HOPS).map_or(0, |hops| hops.parse().unwrap_or(u32::MAX)),
             request_id: text(metadata::REQUEST_ID).unwrap_or_default().chars().take(128).collect(),
-            deadline: self.0.now() + timeout,
+            deadline: deadline.unwrap_or_else(|| self.0.now() + DEFAULT_TIMEOUT),
         }
     }
 
@@ -92,24 +78,6 @@ impl BankEdge {
         }
         branches
     }
-}
-
-/// A grpc-timeout header: up to 8 digits and a unit (gRPC over HTTP/2, "Timeout").
-fn timeout(text: &str) -> Option<Duration> {
-    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    if digits.is_empty() || digits.len() > 8 {
-        return None;
-    }
-    let amount: u64 = digits.parse().ok()?;
-    Some(match unit {
-        "H" => Duration::from_secs(amount * 3600),
-        "M" => Duration::from_secs(amount * 60),
-        "S" => Duration::from_secs(amount),
-        "m" => Duration::from_millis(amount),
-        "u" => Duration::from_micros(amount),
-        "n" => Duration::from_nanos(amount),
-        _ => return None,
-    })
 }
 
 /// An answer of another kind than the question asks for: a fault of Florin's own.
@@ -278,7 +246,7 @@ impl BankService for BankEdge {
                 let mut request = Request::new(question);
                 journey.write(request.metadata_mut());
                 let rows = forwarded(journey.deadline, peer.clone().follow_journal(request)).await?;
-                Ok(Response::new(Box::pin(rows.into_inner())))
+                Ok(Response::new(Box::pin(rows.into_inner().map(|row| row.map_err(in_own_words)))))
             }
         }
     }
@@ -322,107 +290,11 @@ impl BankService for BankEdge {
         request: Request<tonic::Streaming<wire::BatchStreamRequest>>,
     ) -> Result<Response<Self::BatchStreamStream>, Status> {
         let journey = self.journey(&request);
-        let (answers, results) = mpsc::unbounded_channel();
-        let (messages, outgoing) = mpsc::channel(8);
-        // Each waiting operation holds a permit, so that what a stream can queue here is bounded.
-        let room = Arc::new(Semaphore::new(STREAM_OPERATIONS));
-        tokio::spawn(pump_in(self.0.clone(), request.into_inner(), journey, answers, room.clone(), messages.clone()));
-        tokio::spawn(pump_out(results, room, messages));
-        Ok(Response::new(Box::pin(ReceiverStream::new(outgoing))))
+        Ok(Response::new(Box::pin(stream::answers(self.0.clone(), request.into_inner(), journey))))
     }
 }
 
-/// Takes operations off a stream until its caller ends it.
-async fn pump_in(
-    bank: Arc<Bank>,
-    mut incoming: tonic::Streaming<wire::BatchStreamRequest>,
-    mut journey: Journey,
-    answers: mpsc::UnboundedSender<Results>,
-    room: Arc<Semaphore>,
-    messages: mpsc::Sender<Result<wire::BatchStreamResponse, Status>>,
-) {
-    loop {
-        let message = tokio::select! {
-            message = incoming.next() => message,
-            () = bank.drained() => return,
-        };
-        let message = match message {
-            Some(Ok(message)) => message,
-            Some(Err(_)) => {
-                // What was read before it is answered; the caller learns that this was not.
-                let declined = Declined::new(ErrorCode::InvalidRequest);
-                let declined =
-                    declined.with("field", "message").with("reason", "cannot be read, or is larger than 4 MiB");
-                let _ = messages.send(Err(outbound::status_of(&declined))).await;
-                return;
-            }
-            None => return,
-        };
-        let count = message.operations.len();
-        if let Err(status) = check_size(count) {
-            let _ = messages.send(Err(status)).await;
-            return;
-        }
-        let permits = u32::try_from(count).unwrap_or(u32::MAX);
-        // Not reading on is how a stream tells its caller to slow down.
-        match room.acquire_many(permits).await {
-            Ok(permits) => permits.forget(),
-            Err(_) => return,
-        }
-        let now = bank.now();
-        journey.deadline = now + DEFAULT_TIMEOUT;
-        let operations = message.operations.into_iter().map(|operation| {
-            let timeout = Duration::from_millis(u64::from(operation.timeout_ms));
-            let timeout = if timeout.is_zero() { DEFAULT_TIMEOUT } else { timeout.min(DEFAULT_TIMEOUT) };
-            Tagged {
-                tag: operation.correlation_id,
-                operation: operation.operation.unwrap_or_default(),
-                deadline: now + timeout,
-            }
-        });
-        bank.dispatch(operations.collect(), &journey, &answers);
-    }
-}
-
-/// Sends answers as they come, as many in one message as are there.
-async fn pump_out(
-    mut results: mpsc::UnboundedReceiver<Results>,
-    room: Arc<Semaphore>,
-    messages: mpsc::Sender<Result<wire::BatchStreamResponse, Status>>,
-) {
-    let mut ready = Vec::new();
-    while results.recv_many(&mut ready, STREAM_RESULTS).await > 0 {
-        let mut message = wire::BatchStreamResponse::default();
-        let mut bytes = 0;
-        for (correlation_id, result) in ready.drain(..).flat_map(Results::into_messages) {
-            let result = wire::StreamResult { correlation_id, result: Some(result) };
-            bytes += result.encoded_len();
-            message.results.push(result);
-            // A customer with many accounts makes a large answer; many of them make many messages.
-            if bytes >= STREAM_MESSAGE_BYTES {
-                bytes = 0;
-                if send(&messages, &room, std::mem::take(&mut message)).await.is_err() {
-                    return;
-                }
-            }
-        }
-        if !message.results.is_empty() && send(&messages, &room, message).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// Sends one message of a stream and gives the room of its operations back.
-async fn send(
-    messages: &mpsc::Sender<Result<wire::BatchStreamResponse, Status>>,
-    room: &Semaphore,
-    message: wire::BatchStreamResponse,
-) -> Result<(), mpsc::error::SendError<Result<wire::BatchStreamResponse, Status>>> {
-    room.add_permits(message.results.len());
-    messages.send(Ok(message)).await
-}
-
-fn check_size(operations: usize) -> Result<(), Status> {
+pub(super) fn check_size(operations: usize) -> Result<(), Status> {
     if operations <= limits::BATCH_OPERATIONS {
         return Ok(());
     }
@@ -438,8 +310,15 @@ async fn forwarded<T>(
 ) -> Result<Response<T>, Status> {
     match tokio::time::timeout_at(deadline, call).await {
         Ok(Ok(answer)) => Ok(answer),
-        // What a branch server refused, it refused in the bank's own codes.
-        Ok(Err(status)) if ErrorCode::from_status(&status).is_some() => Err(status),
-        Ok(Err(_)) | Err(_) => Err(outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable))),
+        Ok(Err(status)) => Err(in_own_words(status)),
+        Err(_) => Err(outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable))),
+    }
+}
+
+/// What a peer refused, it refused in the bank's own codes; anything else says that it is not there.
+fn in_own_words(status: Status) -> Status {
+    match ErrorCode::from_status(&status) {
+        Some(_) => status,
+        None => outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable)),
     }
 }

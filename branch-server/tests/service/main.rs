@@ -4,4 +4,5 @@
 
 mod bank;
 mod calls;
+mod raw;
 mod verify;
