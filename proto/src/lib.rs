@@ -40,6 +40,10 @@ pub mod metadata {
 pub mod limits {
     /// Operations in one batch.
     pub const BATCH_OPERATIONS: usize = 8192;
+    /// Minor units of one order's amount, initial balance or overdraft limit: ten trillion dollars, more than
+    /// any payment needs. Some 9,000 of them fit into the 64 bits of a balance; without a limit a single
+    /// deposit could fill the vault's, and every later one in its currency would be refused.
+    pub const TRANSACTION_MINOR_UNITS: i64 = 1_000_000_000_000_000;
     /// Bytes of one gRPC message.
     pub const GRPC_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
     /// Bytes of an HTTP body.

@@ -1,6 +1,6 @@
 //! Exact money: integers of a currency's smallest unit.
 
-use crate::Currency;
+use crate::{Currency, limits};
 use rust_decimal::Decimal;
 use std::fmt::{self, Write as _};
 
@@ -30,8 +30,11 @@ pub enum InvalidAmount {
         /// How many decimals it has.
         decimals: u32,
     },
-    /// Beyond what 64 bits of minor units can count.
-    #[error("is too large; at most 9223372036854775807 minor units can be counted")]
+    /// More than one order may name, see [`limits::TRANSACTION_MINOR_UNITS`], or than 64 bits can count.
+    #[error(
+        "is too large; one order may name at most {} minor units, which is 10000000000000.00 in USD",
+        limits::TRANSACTION_MINOR_UNITS
+    )]
     TooLarge,
     /// Zero or less where only a positive amount makes sense.
     #[error("must be greater than zero")]
@@ -68,22 +71,30 @@ impl Money {
         DecimalAmount::parse(text)?.count_in(currency)
     }
 
-    /// Reads an amount that must be greater than zero.
+    /// Reads an amount of an order that must be greater than zero.
     ///
     /// # Errors
-    /// As [`Money::parse`], and [`InvalidAmount::NotPositive`].
+    /// As [`Money::parse`] and [`Money::within_order_limit`], and [`InvalidAmount::NotPositive`].
     pub fn parse_positive(text: &str, currency: Currency) -> Result<Money, InvalidAmount> {
         let money = Money::parse(text, currency)?;
-        if money.minor > 0 { Ok(money) } else { Err(InvalidAmount::NotPositive) }
+        if money.minor > 0 { money.within_order_limit() } else { Err(InvalidAmount::NotPositive) }
     }
 
-    /// Reads an amount that may be zero but not less.
+    /// Reads an amount of an order that may be zero but not less.
     ///
     /// # Errors
-    /// As [`Money::parse`], and [`InvalidAmount::Negative`].
+    /// As [`Money::parse`] and [`Money::within_order_limit`], and [`InvalidAmount::Negative`].
     pub fn parse_not_negative(text: &str, currency: Currency) -> Result<Money, InvalidAmount> {
         let money = Money::parse(text, currency)?;
-        if money.minor >= 0 { Ok(money) } else { Err(InvalidAmount::Negative) }
+        if money.minor >= 0 { money.within_order_limit() } else { Err(InvalidAmount::Negative) }
+    }
+
+    /// The amount, if one order may name so much.
+    ///
+    /// # Errors
+    /// [`InvalidAmount::TooLarge`].
+    pub const fn within_order_limit(self) -> Result<Money, InvalidAmount> {
+        if self.minor <= limits::TRANSACTION_MINOR_UNITS { Ok(self) } else { Err(InvalidAmount::TooLarge) }
     }
 
     /// The amount in major units as a decimal, exact and with the currency's decimals.
@@ -235,6 +246,13 @@ mod tests {
         assert_eq!(
             Money::parse(&format!("0.{}", "0".repeat(400)), usd),
             Err(InvalidAmount::TooPrecise { currency: usd, decimals: 2 })
+        );
+        assert_eq!(Money::parse_positive("10000000000000", usd).map(Money::minor), Ok(1_000_000_000_000_000));
+        assert_eq!(Money::parse_positive("10000000000000.01", usd), Err(InvalidAmount::TooLarge));
+        assert_eq!(Money::parse_not_negative("10000000000000.01", usd), Err(InvalidAmount::TooLarge));
+        assert_eq!(
+            InvalidAmount::TooLarge.to_string(),
+            "is too large; one order may name at most 1000000000000000 minor units, which is 10000000000000.00 in USD"
         );
         assert_eq!(Money::parse_positive("0", usd), Err(InvalidAmount::NotPositive));
         assert_eq!(Money::parse_positive("-1", usd), Err(InvalidAmount::NotPositive));

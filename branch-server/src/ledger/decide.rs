@@ -30,6 +30,7 @@ impl Ledger {
     }
 
     fn decide_initialize(&self, customer: CustomerId, initial_balance: Money) -> Result<Entries, Refusal> {
+        let initial_balance = initial_balance.within_order_limit().map_err(Refusal::InvalidAmount)?;
         if self.initialized {
             return Ok(Entries::default());
         }
@@ -55,6 +56,8 @@ impl Ledger {
     ) -> Result<Entries, Refusal> {
         let mut draft = Draft::new(self);
         draft.register(customer);
+        let limit = Money::from_minor(overdraft_limit, currency).within_order_limit();
+        let overdraft_limit = limit.map_err(Refusal::InvalidAmount)?.minor();
         let account = draft.open(AccountKind::Customer(product), currency, Some(customer), overdraft_limit)?;
         for holder in joint_holders {
             draft.register(*holder);
@@ -70,6 +73,7 @@ impl Ledger {
             (Target::Customer(customer), AskedAmount::Money(money)) => {
                 let account = match self.find_checking(customer, money.currency()) {
                     Some(serial) => {
+                let money = money.within_order_limit().map_err(Refusal::InvalidAmount)?;
                         takes_movements(self.expect_account(serial))?;
                         serial
                     }
@@ -143,6 +147,7 @@ impl Ledger {
         };
         takes_movements(account)?;
         Ok((serial, money))
+        let money = money.within_order_limit().map_err(Refusal::InvalidAmount)?;
     }
 
     fn may_hold_another(&self, customer: CustomerId) -> Result<(), Refusal> {

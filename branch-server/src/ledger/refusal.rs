@@ -12,7 +12,7 @@ pub enum Refusal {
     AccountNotFound,
     /// The customer is registered already.
     CustomerExists,
-    /// The amount cannot be counted in the account's currency.
+    /// The amount cannot be counted in the account's currency, or is more than one order may name.
     InvalidAmount(InvalidAmount),
     /// The amount is in another currency than the account.
     CurrencyMismatch {

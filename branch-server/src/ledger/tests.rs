@@ -222,14 +222,36 @@ fn currencies_never_mix() {
 }
 
 #[test]
-fn a_balance_never_leaves_64_bits() {
+fn an_order_may_name_ten_trillion_dollars_and_no_more() {
     Table::default().check(
         "
-        deposit c1 92233720368547758.07 USD  -> customer 1, #1 checking, #2 vault_cash, #2 -9223372036854775807 #1 9223372036854775807
-        deposit c1 0.01 USD                  -> BalanceLimitExceeded
-        deposit c2 0.02 USD                  -> BalanceLimitExceeded
-        deposit c2 0.01 USD                  -> customer 2, #3 checking, #2 -9223372036854775808 #3 1
-        withdraw c1 92233720368547758.07 USD -> #1 0 #2 -1
+        deposit c1 10000000000000.01 USD        -> InvalidAmount(TooLarge)
+        deposit c1 92233720368547758.07 USD     -> InvalidAmount(TooLarge)
+        deposit c1 10000000000000 USD           -> customer 1, #1 checking, #2 vault_cash, #2 -1000000000000000 #1 1000000000000000
+        withdraw c1 10000000000000.01 USD       -> InvalidAmount(TooLarge)
+        deposit #1 10000000000000.01            -> InvalidAmount(TooLarge)
+        open c1 savings USD 1000000000000001    -> InvalidAmount(TooLarge)
+        initialize c2 10000000000000.01         -> InvalidAmount(TooLarge)
+        # What is left of 64 bits is the vault's for thousands of orders more.
+        deposit c1 10000000000000 USD           -> #2 -2000000000000000 #1 2000000000000000
+        ",
+    );
+}
+
+#[test]
+fn a_balance_never_leaves_64_bits() {
+    let mut table = Table::default();
+    for _ in 0..9_223 {
+        table.run("deposit c1 10000000000000 USD");
+    }
+    table.check(
+        "
+        balance #1                       -> 92230000000000000.00
+        deposit c1 3720368547758.07 USD  -> #2 -9223372036854775807 #1 9223372036854775807
+        deposit c1 0.01 USD              -> BalanceLimitExceeded
+        deposit c2 0.02 USD              -> BalanceLimitExceeded
+        deposit c2 0.01 USD              -> customer 2, #3 checking, #2 -9223372036854775808 #3 1
+        withdraw c1 10000000000000 USD   -> #1 9222372036854775807 #2 -9222372036854775808
         ",
     );
 }

@@ -282,6 +282,7 @@ async fn malformed_requests_are_refused_by_field_and_change_nothing() {
         let refused = client.deposit(request.clone()).await.expect_err("refused");
         assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{request:?}");
         assert_eq!(code(&refused), Some(expected), "{request:?}");
+        (deposit(1, "10000000000000.01"), ErrorCode::InvalidAmount, "amount"),
         assert!(refused.message().starts_with(&format!("`{field}` ")), "{}", refused.message());
     }
     let nobody = client.withdraw(withdraw(11, "1")).await.expect_err("unknown");
@@ -340,6 +341,11 @@ async fn a_batch_answers_each_operation_in_order() {
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }
 
+    let huge = wire::InitializeBranchRequest { initial_balance: Some("10000000000000.01".into()), ..initialize(2) };
+    assert_eq!(code(&client.initialize_branch(huge).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
+    let limit =
+        wire::OpenAccountRequest { customer_id: 1, overdraft_limit: "10000000000000.01".into(), ..Default::default() };
+    assert_eq!(code(&client.open_account(limit).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_answers_by_correlation_id_and_ends_when_the_server_stops() {
     use tokio_stream::StreamExt as _;

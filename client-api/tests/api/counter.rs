@@ -129,12 +129,12 @@ async fn too_little_money_is_a_refusal_with_the_balance() {
 #[tokio::test]
 async fn amounts_are_exact_whether_numbers_or_strings() {
     let bank = RealBank::open(1).await;
-    for amount in ["0.1", "\"0.2\"", "0.10", "1000000000000000.01", "\"0.01\""] {
+    for amount in ["0.1", "\"0.2\"", "0.10", "9999999999999.99", "\"0.01\""] {
         let body = format!(r#"{{"customer_id":2,"type":"deposit","amount":{amount}}}"#);
         assert_eq!(bank.api.post_bytes("/transaction", body).await.status, 200, "{amount}");
     }
     let balance = bank.api.post("/transaction", json!({"customer_id": 2, "type": "query"})).await;
-    assert_eq!(balance.json()["balance"], "1000000000001000.42");
+    assert_eq!(balance.json()["balance"], "10000000001000.40");
 }
 
 #[tokio::test]
@@ -168,10 +168,24 @@ async fn a_branch_that_is_not_open_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_balance_stays_within_what_can_be_counted() {
+async fn no_order_takes_so_much_that_the_next_cannot_be_counted() {
     let bank = RealBank::open(1).await;
-    let most = json!({"customer_id": 1, "type": "deposit", "amount": "92233720368547758.07"});
-    assert_eq!(bank.api.post("/transaction", most).await.refusal(), "422 BALANCE_LIMIT_EXCEEDED");
-    let balance = bank.api.post("/transaction", json!({"customer_id": 1, "type": "query"})).await;
-    assert_eq!(balance.json()["balance"], "1000.00");
+    let deposit = |amount: &str| json!({"customer_id": 1, "type": "deposit", "amount": amount});
+    for amount in ["10000000000000.01", "92233720368547758.07"] {
+        let refused = bank.api.post("/transaction", deposit(amount)).await;
+        assert_eq!(refused.refusal(), "400 INVALID_AMOUNT amount");
+        assert!(refused.json()["detail"].as_str().expect("a detail").contains("1000000000000000 minor units"));
+    }
+    let opened = json!({"branch_id": 2, "initial_balance": "10000000000000.01"});
+    let refused = bank.api.post("/initialize_branch", opened).await.refusal();
+    assert_eq!(refused, "400 INVALID_AMOUNT initial_balance");
+    // The account is in USD, which only the branch knows.
+    let number = bank.api.post("/transaction", json!({"customer_id": 1, "type": "query"})).await.json();
+    let path = format!("/v1/accounts/{}/deposits", number["account_number"].as_str().expect("a number"));
+    let refused = bank.api.post(&path, json!({"amount": "10000000000000.01"})).await.refusal();
+    assert_eq!(refused, "400 INVALID_AMOUNT amount");
+    for balance in ["10000000001000.00", "20000000001000.00"] {
+        let answer = bank.api.post("/transaction", deposit("10000000000000")).await;
+        assert_eq!(answer.json()["balance"], balance);
+    }
 }
