@@ -3,8 +3,9 @@
 use crate::data_directory;
 use crate::derived;
 use crate::journal::{JournalReader, Sequence};
-use crate::service::Bank;
-use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, TellerHandle, spawn};
+use crate::service::{Bank, told_to_callers};
+use crate::teller::opening::OpenBranchError;
+use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, RowError, TellerHandle, spawn};
 use bank_proto::BranchId;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -132,21 +133,21 @@ pub(crate) fn scrub(bank: Arc<Bank>, directory: PathBuf) -> tokio::task::JoinHan
             let directory = data_directory::branch_directory(&directory, branch);
             match scrub_branch(branch, &directory).await {
                 Ok(rows) => tracing::debug!(%branch, rows, "the journal was read through and is whole"),
-                Err(what) => {
-                    tracing::error!(%branch, what, "the branch's journal is damaged; the branch stops");
+                Err(error) => {
+                    tracing::error!(%branch, %error, "the branch's journal is damaged; the branch stops");
                     metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged")
                         .set(1.0);
                     metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "open").set(0.0);
-                    bank.close(branch, what);
+                    bank.close(branch, told_to_callers(&error));
                 }
             }
         }
     })
 }
 
-async fn scrub_branch(branch: BranchId, directory: &Path) -> Result<Sequence, String> {
-    let mut reader = JournalReader::open(directory).map_err(|error| error.to_string())?;
-    let end = reader.last_sequence().map_err(|error| error.to_string())?;
+async fn scrub_branch(branch: BranchId, directory: &Path) -> Result<Sequence, OpenBranchError> {
+    let mut reader = JournalReader::open(directory)?;
+    let end = reader.last_sequence()?;
     let mut fold = Fold::from(branch, Folded::empty());
     while fold.sequence() < end {
         let step = tokio::task::spawn_blocking(move || {
@@ -154,14 +155,14 @@ async fn scrub_branch(branch: BranchId, directory: &Path) -> Result<Sequence, St
             (reader, fold, outcome)
         });
         let outcome;
-        (reader, fold, outcome) = step.await.map_err(|error| error.to_string())?;
+        (reader, fold, outcome) = step.await.map_err(std::io::Error::other)?;
         outcome?;
         tokio::time::sleep(SCRUB_PAUSE).await;
     }
     Ok(end)
 }
 
-fn scrub_step(reader: &mut JournalReader, fold: &mut Fold) -> Result<(), String> {
+fn scrub_step(reader: &mut JournalReader, fold: &mut Fold) -> Result<(), OpenBranchError> {
     let mut failure = None;
     let mut rows = 0;
     let read = reader.for_each(fold.sequence() + 1, |row, closing| {
@@ -169,17 +170,20 @@ fn scrub_step(reader: &mut JournalReader, fold: &mut Fold) -> Result<(), String>
         let closes = closing.is_some();
         match fold.take(row, closing) {
             Err(error) => {
-                failure = Some(error.to_string());
+                failure = Some(error);
                 ControlFlow::Break(())
             }
             Ok(()) if rows >= SCRUB_ROWS && closes => ControlFlow::Break(()),
             Ok(()) => ControlFlow::Continue(()),
         }
     });
-    read.map_err(|error| error.to_string())?;
+    read?;
     match failure {
-        Some(what) => Err(what),
-        None if rows == 0 => Err(format!("row {} is missing", fold.sequence() + 1)),
+        Some(error) => Err(error.into()),
+        None if rows == 0 => {
+            let what = "it is missing".to_owned();
+            Err(RowError { sequence: fold.sequence() + 1, what }.into())
+        }
         None => Ok(()),
     }
 }

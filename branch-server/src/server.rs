@@ -1,7 +1,7 @@
 //! A branch server from settings to drained: open every branch, serve, stop.
 
 use crate::environment::{Clock, Entropy, SystemClock};
-use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, OpenBranch, OwnWords, nobody};
+use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, OpenBranch, OwnWords, nobody, told_to_callers};
 use crate::settings::{Settings, SettingsError, Store};
 use crate::teller::opening;
 use crate::{branches, data_directory, operations, telemetry};
@@ -16,9 +16,6 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::server::HealthReporter;
-
-/// How long answers under way may take after the server was told to stop.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often a silent connection is asked whether it is still there, and how long it may take to say so.
 const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
@@ -155,7 +152,7 @@ async fn open(
             if let Some(fatal) = data_directory::not_the_branchs_fault(&error) {
                 return Err(fatal.into());
             }
-            return Ok((damaged(branch, &error.to_string()), None));
+            return Ok((damaged(branch, &error.to_string(), told_to_callers(&error)), None));
         }
     };
     tracing::info!(%branch, folded_rows = opened.folded_rows, "the branch is open");
@@ -167,11 +164,11 @@ async fn open(
     Ok((Hosted::open(open), Some(teller)))
 }
 
-/// A branch that refuses to serve; the others go on.
-fn damaged(branch: BranchId, what: &str) -> Hosted {
+/// A branch that refuses to serve; the others go on. The log is told all, callers a sentence.
+fn damaged(branch: BranchId, what: &str, told: String) -> Hosted {
     tracing::error!(%branch, error = what, "the branch refuses to serve; the others go on");
     metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged").set(1.0);
-    Hosted::damaged(what.to_owned())
+    Hosted::damaged(told)
 }
 
 fn connect(settings: &Settings) -> Result<Vec<Option<Channel>>, SettingsError> {
@@ -214,7 +211,8 @@ fn reflection() -> Result<[AddReflection; 2], StartError> {
     ])
 }
 
-/// Serves until told to stop, then lets what is under way finish.
+/// Serves until told to stop, then lets what is under way finish. Callers who never end their stream or
+/// never read hold it up for `drain_timeout` at most.
 async fn serve(
     listener: TcpListener,
     routes: tonic::service::Routes,

@@ -3,27 +3,30 @@
 //! - [`inbound`]: wire messages -> the bank's own words, or a refusal that names the field
 //! - [`outbound`]: answers -> wire messages and statuses
 //! - [`sentence`]: refusals for people
+//! - [`damage`]: why a branch does not serve, for everybody who asks
 //! - [`bank`]: which branch, hosted here or by a peer; one way for single calls, batches and streams
 //! - [`forward`]: how a request came here, and its way on to another server
 //! - [`grpc`]: the service itself
-//! - [`follow`]: a branch's journal as a stream, for those who follow it
 //! - [`stream`]: a conversation of many operations
 //! - [`own_words`]: the bank's codes for what tonic refuses by itself
 //! - [`deadline`]: how long a caller waits
+//! - [`follow`]: a branch's journal as a stream, for those who follow it
 //! - [`history`]: an account's pages, read from the journal without disturbing the teller
 
 mod bank;
-mod follow;
+mod damage;
 mod deadline;
+mod follow;
 mod forward;
 mod grpc;
 mod history;
 mod inbound;
 mod outbound;
-mod sentence;
 mod own_words;
-
+mod sentence;
 mod stream;
+
 pub(crate) use bank::{Bank, Hosted, OpenBranch};
+pub(crate) use damage::told_to_callers;
 pub(crate) use grpc::BankEdge;
 pub(crate) use own_words::{HEADER_LIST_BYTES, OwnWords, nobody};
