@@ -75,6 +75,10 @@ texts! {
     RowKind {
         /// The branch's books were opened.
         BranchInitialized = "branch_initialized",
+        /// The branch was asked to open its books and had done so before. The row is about the account that
+        /// was opened with them and says its balance; `detail` says its state. It moves nothing and stands in
+        /// no account's history.
+        BranchFoundOpen = "branch_found_open",
         /// A customer became known. `detail` may hold a keyed digest of the name.
         CustomerRegistered = "customer_registered",
         /// An account was opened. `detail` says its kind and product.

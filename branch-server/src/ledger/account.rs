@@ -155,7 +155,7 @@ impl Product {
 }
 
 impl AccountState {
-    /// For people and reports.
+    /// As it stands in the journal and in reports; part of the file format.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -163,5 +163,16 @@ impl AccountState {
             AccountState::Frozen => "frozen",
             AccountState::Closed => "closed",
         }
+    }
+
+    /// The state that a text stands for.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<AccountState> {
+        Some(match text {
+            "open" => AccountState::Open,
+            "frozen" => AccountState::Frozen,
+            "closed" => AccountState::Closed,
+            _ => return None,
+        })
     }
 }

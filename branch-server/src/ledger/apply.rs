@@ -40,6 +40,12 @@ impl Ledger {
                 self.undo.push(Undo::Uninitialize);
                 Posted::default()
             }
+            Entry::BranchFoundOpen { account, state } => {
+                assert!(self.initialized, "row {sequence}: the branch is not open");
+                let found = self.expect_account(account);
+                assert_eq!(found.state, state, "row {sequence}: the account is in another state");
+                Posted { debit_balance: found.balance, ..Posted::default() }
+            }
             Entry::CustomerRegistered(customer) => {
                 let before = self.customers.insert(customer, Held::None);
                 assert!(before.is_none(), "row {sequence}: customer {customer} is registered twice");

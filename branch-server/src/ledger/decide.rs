@@ -7,7 +7,7 @@ use bank_proto::{AccountSerial, Currency, CustomerId, Money, limits};
 impl Ledger {
     /// What an order would do. Changes nothing: [`Ledger::apply`] does, entry by entry.
     ///
-    /// An initialized branch that is asked to initialize again answers with no entries.
+    /// An initialized branch that is asked to initialize again only says so.
     ///
     /// # Errors
     /// The refusal, to be stored under the order's id.
@@ -32,7 +32,9 @@ impl Ledger {
     fn decide_initialize(&self, customer: CustomerId, initial_balance: Money) -> Result<Entries, Refusal> {
         let initial_balance = initial_balance.within_order_limit().map_err(Refusal::InvalidAmount)?;
         if self.initialized {
-            return Ok(Entries::default());
+            let account = self.find(Target::Customer(customer), initial_balance.currency())?;
+            let state = self.expect_account(account).state;
+            return Ok(Entries(vec![Entry::BranchFoundOpen { account, state }]));
         }
         let currency = initial_balance.currency();
         let mut draft = Draft::new(self);
@@ -54,10 +56,10 @@ impl Ledger {
         joint_holders: &[CustomerId],
         overdraft_limit: i64,
     ) -> Result<Entries, Refusal> {
-        let mut draft = Draft::new(self);
-        draft.register(customer);
         let limit = Money::from_minor(overdraft_limit, currency).within_order_limit();
         let overdraft_limit = limit.map_err(Refusal::InvalidAmount)?.minor();
+        let mut draft = Draft::new(self);
+        draft.register(customer);
         let account = draft.open(AccountKind::Customer(product), currency, Some(customer), overdraft_limit)?;
         for holder in joint_holders {
             draft.register(*holder);
@@ -71,9 +73,9 @@ impl Ledger {
         let mut draft = Draft::new(self);
         let (account, money) = match (target, amount) {
             (Target::Customer(customer), AskedAmount::Money(money)) => {
+                let money = money.within_order_limit().map_err(Refusal::InvalidAmount)?;
                 let account = match self.find_checking(customer, money.currency()) {
                     Some(serial) => {
-                let money = money.within_order_limit().map_err(Refusal::InvalidAmount)?;
                         takes_movements(self.expect_account(serial))?;
                         serial
                     }
@@ -145,9 +147,9 @@ impl Ledger {
                 amount.count_in(account.currency).map_err(Refusal::InvalidAmount)?
             }
         };
+        let money = money.within_order_limit().map_err(Refusal::InvalidAmount)?;
         takes_movements(account)?;
         Ok((serial, money))
-        let money = money.within_order_limit().map_err(Refusal::InvalidAmount)?;
     }
 
     fn may_hold_another(&self, customer: CustomerId) -> Result<(), Refusal> {

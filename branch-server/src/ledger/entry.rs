@@ -3,8 +3,7 @@
 use super::{AccountKind, AccountState};
 use bank_proto::{AccountSerial, Currency, CustomerId};
 
-/// The consequences of one accepted command, in order. Never empty, except for a command that
-/// finds its wish already true.
+/// The consequences of one accepted command, in order. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entries(pub Vec<Entry>);
 
@@ -13,6 +12,14 @@ pub struct Entries(pub Vec<Entry>);
 pub enum Entry {
     /// The books are open.
     BranchInitialized,
+    /// The books were found open by an order to open them. Changes nothing; what it saw of the account
+    /// that is told of is kept, so that the answer can be told again.
+    BranchFoundOpen {
+        /// The account.
+        account: AccountSerial,
+        /// Its state then.
+        state: AccountState,
+    },
     /// A customer is known.
     CustomerRegistered(CustomerId),
     /// An account exists, at zero.

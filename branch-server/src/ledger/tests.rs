@@ -33,7 +33,6 @@ impl Table {
                 .map_or("none".into(), |found| found.balance_money().to_string());
         }
         match self.ledger.decide(&command(&words)) {
-            Ok(entries) if entries.0.is_empty() => "nothing".to_owned(),
             Ok(entries) => {
                 let mut said = Vec::new();
                 for entry in &entries.0 {
@@ -41,6 +40,9 @@ impl Table {
                     let posted = self.ledger.apply(self.sequence, Timestamp(0), entry);
                     said.push(match entry {
                         Entry::BranchInitialized => "initialized".to_owned(),
+                        Entry::BranchFoundOpen { account, state } => {
+                            format!("found #{} {} {}", account.0, state.as_str(), posted.debit_balance)
+                        }
                         Entry::CustomerRegistered(customer) => format!("customer {customer}"),
                         Entry::AccountOpened { account, kind, .. } => format!("#{} {}", account.0, kind.as_str()),
                         Entry::HolderAdded { customer, .. } => format!("holder {customer}"),
@@ -109,9 +111,11 @@ fn a_branch_is_opened_once_with_money_from_its_capital() {
     Table::default().check(
         "
         initialize c1 1000        -> initialized, customer 1, #1 checking, #2 capital, #2 -100000 #1 100000
-        initialize c1 1000        -> nothing
-        initialize c1 7           -> nothing
+        initialize c1 1000        -> found #1 open 100000
+        initialize c1 7           -> found #1 open 100000
         deposit c1 0.01 USD       -> #3 vault_cash, #3 -1 #1 100001
+        freeze #1                 -> frozen
+        initialize c1 7           -> found #1 frozen 100001
         ",
     );
     Table::default().check("initialize c3 0 -> initialized, customer 3, #1 checking");

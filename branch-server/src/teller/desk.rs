@@ -6,8 +6,8 @@ use super::rows;
 use crate::derived::TransactionIds;
 use crate::environment::Clock;
 use crate::journal::{AppendError, Journal, PersonalName, Row, RowKind, Sequence};
-use crate::ledger::{Command, Entry, Ledger, Target};
-use bank_proto::{AccountSerial, BranchId, ErrorCode, Money, Timestamp, TransactionKey};
+use crate::ledger::{Command, Entry, Ledger};
+use bank_proto::{AccountSerial, ErrorCode, Money, Timestamp, TransactionKey};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,6 @@ use tokio::time::Instant;
 
 /// The single writer of one branch: its ledger, its ids and its journal.
 pub struct Desk {
-    branch: BranchId,
     ledger: Ledger,
     journal: Box<dyn Journal>,
     ids: TransactionIds,
@@ -55,14 +54,13 @@ impl Desk {
     /// A desk over books that were opened and checked.
     #[must_use]
     pub fn new(
-        branch: BranchId,
         ledger: Ledger,
         journal: Box<dyn Journal>,
         ids: TransactionIds,
         clock: Arc<dyn Clock>,
         booked_at: Timestamp,
     ) -> Desk {
-        Desk { branch, ledger, journal, ids, clock, booked_at, group: Group::default() }
+        Desk { ledger, journal, ids, clock, booked_at, group: Group::default() }
     }
 
     /// The books as bytes, as the last group commit left them.
@@ -157,13 +155,6 @@ impl Desk {
         }
         let first = self.group.rows.len();
         match self.ledger.decide(&order.command) {
-            Ok(entries) if entries.0.is_empty() => {
-                // An open branch asked to open again: nothing happens, so there is nothing to store.
-                let account = self.ledger.find(Target::Customer(self.branch.namesake()), bank_proto::Currency::USD);
-                let account = account.ok().and_then(|serial| self.view(serial));
-                let answer = Answer::Initialized { created: false, account };
-                return Ok(Answered { key: Some(order.key.get()), replayed: false, answer });
-            }
             Ok(entries) => {
                 for entry in &entries.0 {
                     let sequence = self.next_sequence();
@@ -263,6 +254,10 @@ impl Desk {
             return Ok(Answer::Initialized { created: true, account });
         }
         match rows::entry_of(last).map_err(damaged)? {
+            Some(Entry::BranchFoundOpen { .. }) => {
+                let account = self.view_after(rows).map_err(damaged)?;
+                Ok(Answer::Initialized { created: false, account })
+            }
             Some(Entry::Moved { movement, debit, credit, amount }) => {
                 let account = rows::customers_side(movement, debit, credit);
                 let balance = if account == debit { last.debit_balance } else { last.credit_balance };
@@ -299,7 +294,7 @@ impl Desk {
                         view
                     });
                 }
-                Some(Entry::StateChanged { account, state }) => {
+                Some(Entry::StateChanged { account, state } | Entry::BranchFoundOpen { account, state }) => {
                     view = self.view(account).map(|mut view| {
                         view.account.balance = row.debit_balance;
                         view.account.state = state;

@@ -17,6 +17,9 @@ pub(super) struct Detail {
     /// The peer of a clearing account.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     peer: Option<u32>,
+    /// The account's state, on a row that only looked at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    state: Option<String>,
     /// The code of a refusal.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     code: Option<String>,
@@ -81,6 +84,12 @@ pub(super) fn entry_row(
     row.credit_previous = posted.credit_previous;
     match *entry {
         Entry::BranchInitialized => {}
+        Entry::BranchFoundOpen { account, state } => {
+            row.debit_account = Some(account);
+            row.currency = ledger.account(account).map(|account| account.currency);
+            row.customer = target_customer(&order.command);
+            row.detail = json(&Detail { state: Some(state.as_str().to_owned()), ..Detail::default() });
+        }
         Entry::CustomerRegistered(customer) => {
             row.customer = Some(customer);
             // A deposit registers its customer too, but its memo belongs to the money.
@@ -168,6 +177,13 @@ pub(super) fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
     match row.kind {
         RowKind::Refused => Ok(None),
         RowKind::BranchInitialized => Ok(Some(Entry::BranchInitialized)),
+        RowKind::BranchFoundOpen => {
+            let state = detail_of(row)?.state.as_deref().and_then(AccountState::from_text);
+            Ok(Some(Entry::BranchFoundOpen {
+                account: account()?,
+                state: state.ok_or_else(|| lacks("a known state"))?,
+            }))
+        }
         RowKind::CustomerRegistered => Ok(Some(Entry::CustomerRegistered(customer()?))),
         RowKind::AccountOpened => {
             if row.amount < 0 {
@@ -205,6 +221,7 @@ pub(super) fn customers_side(movement: Movement, debit: AccountSerial, credit: A
 fn row_kind(entry: &Entry) -> RowKind {
     match entry {
         Entry::BranchInitialized => RowKind::BranchInitialized,
+        Entry::BranchFoundOpen { .. } => RowKind::BranchFoundOpen,
         Entry::CustomerRegistered(_) => RowKind::CustomerRegistered,
         Entry::AccountOpened { .. } => RowKind::AccountOpened,
         Entry::HolderAdded { .. } => RowKind::HolderAdded,

@@ -29,6 +29,52 @@ async fn a_branch_is_opened_once_and_money_goes_in_and_out() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_id_of_an_order_to_open_an_open_branch_is_kept_like_every_other() {
+    use tokio_stream::StreamExt as _;
+    let bank = TestBank::start(1).await;
+    let mut client = bank.client(0).await;
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    let order = wire::InitializeBranchRequest {
+        transaction_id: Some("1-000000000000000000000000000000aa".to_owned()),
+        ..initialize(1)
+    };
+    let found = client.initialize_branch(order.clone()).await.expect("found open").into_inner();
+    assert!(!found.created && !found.replayed);
+    let account = found.account.clone().expect("an account");
+    assert_eq!((account.balance.as_str(), account.state()), ("1000.00", wire::AccountState::Open));
+    client.deposit(deposit(1, "5")).await.expect("a receipt");
+    let frozen = wire::ChangeAccountRequest { account_number: account.account_number.clone(), ..Default::default() };
+    client.freeze_account(frozen).await.expect("frozen");
+    let other = wire::InitializeBranchRequest { initial_balance: Some("7".to_owned()), ..order.clone() };
+    let spent = wire::DepositRequest { transaction_id: order.transaction_id.clone(), ..deposit(1, "5") };
+
+    // At once, and after a restart.
+    let mut bank = bank;
+    for _ in 0..2 {
+        let mut client = bank.client(0).await;
+        let again = client.initialize_branch(order.clone()).await.expect("told again").into_inner();
+        assert_eq!(again, wire::InitializeBranchResponse { replayed: true, ..found.clone() });
+        let reused = client.initialize_branch(other.clone()).await.expect_err("another content");
+        assert_eq!(code(&reused), Some(ErrorCode::IdempotencyKeyReused));
+        let reused = client.deposit(spent.clone()).await.expect_err("another order");
+        assert_eq!(code(&reused), Some(ErrorCode::IdempotencyKeyReused));
+        bank = bank.restart().await;
+    }
+    let rows = wire::FollowJournalRequest { branch_id: 1, from_sequence: 0, until_now: true };
+    let mut rows = bank.client(0).await.follow_journal(rows).await.expect("a stream").into_inner();
+    let row = loop {
+        let row = rows.next().await.expect("the row").expect("a row");
+        if row.r#type == "branch_found_open" {
+            break row;
+        }
+    };
+    assert_eq!((&row.debit_account_number, row.debit_balance.as_str()), (&account.account_number, "1000.00"));
+    assert_eq!((row.credit_account_number.as_str(), row.amount.as_str()), ("", "0.00"));
+    let branch = bank_proto::BranchId::new(1).expect("a branch");
+    branch_server::verify::branch(bank.directory.path(), branch, |_, _| {}).expect("sound");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn any_server_answers_for_any_customer() {
     let bank = TestBank::start(3).await;
     let mut first = bank.client(0).await;
@@ -236,6 +282,7 @@ async fn malformed_requests_are_refused_by_field_and_change_nothing() {
         (deposit(1, "NaN"), ErrorCode::InvalidAmount, "amount"),
         (deposit(1, "0.001"), ErrorCode::InvalidAmount, "amount"),
         (deposit(1, "92233720368547758.08"), ErrorCode::InvalidAmount, "amount"),
+        (deposit(1, "10000000000000.01"), ErrorCode::InvalidAmount, "amount"),
         (wire::DepositRequest { currency: "usd".into(), ..deposit(1, "1") }, ErrorCode::InvalidCurrency, "currency"),
         (wire::DepositRequest { currency: "XAU".into(), ..deposit(1, "1") }, ErrorCode::InvalidCurrency, "currency"),
         (
@@ -282,7 +329,6 @@ async fn malformed_requests_are_refused_by_field_and_change_nothing() {
         let refused = client.deposit(request.clone()).await.expect_err("refused");
         assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{request:?}");
         assert_eq!(code(&refused), Some(expected), "{request:?}");
-        (deposit(1, "10000000000000.01"), ErrorCode::InvalidAmount, "amount"),
         assert!(refused.message().starts_with(&format!("`{field}` ")), "{}", refused.message());
     }
     let nobody = client.withdraw(withdraw(11, "1")).await.expect_err("unknown");
@@ -295,6 +341,11 @@ async fn malformed_requests_are_refused_by_field_and_change_nothing() {
     assert_eq!(code(&above), Some(ErrorCode::BranchNotFound));
     let negative = wire::InitializeBranchRequest { initial_balance: Some("-1".into()), ..initialize(2) };
     assert_eq!(code(&client.initialize_branch(negative).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
+    let huge = wire::InitializeBranchRequest { initial_balance: Some("10000000000000.01".into()), ..initialize(2) };
+    assert_eq!(code(&client.initialize_branch(huge).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
+    let limit =
+        wire::OpenAccountRequest { customer_id: 1, overdraft_limit: "10000000000000.01".into(), ..Default::default() };
+    assert_eq!(code(&client.open_account(limit).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
     let product = wire::OpenAccountRequest { customer_id: 1, product: 99, ..Default::default() };
     assert_eq!(code(&client.open_account(product).await.expect_err("refused")), Some(ErrorCode::InvalidRequest));
     let twice = wire::OpenAccountRequest { customer_id: 1, joint_holders: vec![2, 2], ..Default::default() };
@@ -341,11 +392,6 @@ async fn a_batch_answers_each_operation_in_order() {
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }
 
-    let huge = wire::InitializeBranchRequest { initial_balance: Some("10000000000000.01".into()), ..initialize(2) };
-    assert_eq!(code(&client.initialize_branch(huge).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
-    let limit =
-        wire::OpenAccountRequest { customer_id: 1, overdraft_limit: "10000000000000.01".into(), ..Default::default() };
-    assert_eq!(code(&client.open_account(limit).await.expect_err("refused")), Some(ErrorCode::InvalidAmount));
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_answers_by_correlation_id_and_ends_when_the_server_stops() {
     use tokio_stream::StreamExt as _;

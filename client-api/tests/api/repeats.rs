@@ -51,6 +51,20 @@ async fn a_key_is_not_taken_for_something_else() {
 }
 
 #[tokio::test]
+async fn a_branch_that_is_open_already_keeps_the_key_that_asked() {
+    let bank = RealBank::open(1).await;
+    let open =
+        |balance| bank.api.post_as("again", "/initialize_branch", json!({"branch_id": 1, "initial_balance": balance}));
+    let first = open(1000).await;
+    assert_eq!((first.status.as_u16(), first.header("idempotent-replayed")), (200, None));
+    bank.api.post("/transaction", json!({"customer_id": 1, "type": "deposit", "amount": 5})).await;
+    let again = open(1000).await;
+    assert_eq!((again.status, &again.text), (first.status, &first.text));
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(open(7).await.refusal(), "409 IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test]
 async fn the_key_that_was_made_for_a_write_repeats_it() {
     let bank = RealBank::open(1).await;
     for (path, body) in [
