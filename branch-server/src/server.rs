@@ -89,7 +89,7 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let mut tellers = Vec::new();
     for branch in assignment.branches_of(settings.server_ordinal) {
         if was_founded && !data_directory::branch_directory(directory, branch).exists() {
-            hosted.insert(branch, damaged(branch, "its directory is missing"));
+            hosted.insert(branch, damaged(branch, "its directory is missing", "its directory is missing".to_owned()));
             continue;
         }
         let (state, teller) = open(directory, branch, settings.branches, clock.clone()).await?;
@@ -117,9 +117,10 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
         routes = reflection(routes);
     }
 
+    let drain_timeout = Duration::from_millis(u64::from(settings.drain_timeout_ms));
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(async move {
-        serve(listener, routes, draining, health, stopped).await;
+        serve(listener, routes, draining, health, stopped, drain_timeout).await;
         scrub.abort();
         let closed = tokio::task::spawn_blocking(move || {
             for teller in tellers {
@@ -219,6 +220,7 @@ async fn serve(
     bank: Arc<Bank>,
     health: HealthReporter,
     stopped: oneshot::Receiver<()>,
+    drain_timeout: Duration,
 ) {
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     let (draining, drain) = oneshot::channel();
@@ -242,7 +244,7 @@ async fn serve(
         .serve_with_incoming_shutdown(incoming, told);
     let too_late = async {
         let _ = drain.await;
-        tokio::time::sleep(DRAIN_TIMEOUT).await;
+        tokio::time::sleep(drain_timeout).await;
     };
     tokio::select! {
         outcome = server => {
@@ -250,6 +252,6 @@ async fn serve(
                 tracing::error!(%error, "the server ended");
             }
         }
-        () = too_late => tracing::warn!(timeout_seconds = DRAIN_TIMEOUT.as_secs(), "some calls did not end in time"),
+        () = too_late => tracing::warn!(?drain_timeout, "some calls did not end in time"),
     }
 }

@@ -28,6 +28,10 @@ pub struct Settings {
     #[arg(long, env = "PEERS", value_delimiter = ',', value_name = "URL")]
     pub peers: Vec<String>,
 
+    /// How long calls under way may go on after a stop was asked for, in milliseconds
+    #[arg(long, env = "DRAIN_TIMEOUT_MS", value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(0..=600_000))]
+    pub drain_timeout_ms: u32,
+
     /// Form of the log on standard error
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

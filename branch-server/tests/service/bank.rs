@@ -19,6 +19,10 @@ impl TestBank {
     }
 
     pub(crate) async fn start_in(directory: TempDir, servers: u32) -> TestBank {
+        TestBank::start_with(directory, servers, |_| {}).await
+    }
+
+    pub(crate) async fn start_with(directory: TempDir, servers: u32, change: impl Fn(&mut Settings)) -> TestBank {
         let mut listeners = Vec::new();
         for _ in 0..servers {
             listeners.push(TcpListener::bind("127.0.0.1:0").await.expect("a port"));
@@ -27,13 +31,14 @@ impl TestBank {
         let peers: Vec<String> = listeners.iter().map(url).collect();
         let mut bank = TestBank { directory, servers: Vec::new() };
         for (ordinal, listener) in (0..).zip(listeners) {
-            let settings = Settings {
+            let mut settings = Settings {
                 listen: listener.local_addr().expect("an address"),
                 store: Store::Sqlite(bank.directory.path().to_owned()),
                 server_ordinal: ordinal,
                 peers: peers.clone(),
                 ..settings()
             };
+            change(&mut settings);
             bank.servers.push(start(settings, listener).await.expect("a server"));
         }
         bank
@@ -82,6 +87,7 @@ pub(crate) fn settings() -> Settings {
         branches: 10,
         server_ordinal: 0,
         peers: Vec::new(),
+        drain_timeout_ms: 20_000,
         log_format: LogFormat::Text,
         log: "warn".to_owned(),
         exit_with_parent: false,

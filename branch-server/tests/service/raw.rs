@@ -4,8 +4,9 @@
 use crate::bank::TestBank;
 use axum::body::Bytes;
 use axum::http::{Request, Response};
-use bank_proto::ErrorCode;
+use bank_proto::{ErrorCode, wire};
 use http_body_util::BodyExt as _;
+use prost::Message as _;
 use std::convert::Infallible;
 use tokio_stream::StreamExt as _;
 use tonic::body::Body;
@@ -165,4 +166,47 @@ async fn a_call_whose_message_does_not_come_in_time_ends_in_the_banks_own_words(
     assert_eq!(told(&ending_in_time(&bank, "1n", &deposit).await), late);
     let unopened = ending_in_time(&bank, "9S", &deposit).await;
     assert_eq!(told(&unopened).1, Some(ErrorCode::BranchNotFound));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_stops_though_its_callers_neither_end_nor_read() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut bank = TestBank::start_with(directory, 1, |settings| settings.drain_timeout_ms = 300).await;
+    let mut client = bank.client(0).await;
+    client.initialize_branch(crate::bank::initialize(1)).await.expect("opened");
+    // So small a window lets no answer through.
+    let url = format!("http://{}", bank.servers[0].address());
+    let endpoint = Endpoint::from_shared(url).expect("a url").initial_stream_window_size(1);
+    let deaf = endpoint.connect().await.expect("connected");
+    let begin = async |path: &str, body: Body| {
+        let mut channel = deaf.clone();
+        channel.ready().await.expect("ready").call(call(path, &[], body)).await.expect("an answer begins")
+    };
+    // A stream that takes one deposit of 100 and goes on for ever.
+    let deposit = wire::Operation { kind: Some(wire::operation::Kind::Deposit(crate::bank::deposit(1, "100"))) };
+    let operation = wire::StreamOperation { correlation_id: 7, operation: Some(deposit), timeout_ms: 0 };
+    let message = wire::BatchStreamRequest { operations: vec![operation] };
+    let stream = begin("/bank.v1.BankService/BatchStream", endless(frame(&message.encode_to_vec()))).await;
+    let follower = begin("/bank.v1.BankService/FollowJournal", whole(frame(&[0x08, 1]))).await;
+    // A call whose message never comes, and a connection that says nothing after its greeting.
+    let mut unsaid = deaf.clone();
+    let unsaid = unsaid.ready().await.expect("ready").call(call(DEPOSIT, &[], endless(Bytes::from_static(&[0, 0]))));
+    let unsaid = tokio::spawn(unsaid);
+    let mut silent = tokio::net::TcpStream::connect(bank.servers[0].address()).await.expect("connected");
+    let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    tokio::io::AsyncWriteExt::write_all(&mut silent, greeting).await.expect("sent");
+
+    let balance = loop {
+        let balance = client.query(crate::bank::query(1)).await.expect("a balance").into_inner().balance;
+        if balance != "1000.00" {
+            break balance;
+        }
+    };
+    assert_eq!(balance, "1100.00");
+    bank.servers.remove(0).stop().await;
+
+    let bank = TestBank::start_in(bank.directory, 1).await;
+    let balance = bank.client(0).await.query(crate::bank::query(1)).await.expect("a balance").into_inner();
+    assert_eq!(balance.balance, "1100.00");
+    drop((stream, follower, unsaid, silent));
 }
