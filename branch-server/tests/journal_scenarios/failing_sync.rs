@@ -10,25 +10,30 @@ use std::process::Command;
 /// system's own calls.
 const DIRECTORY: &str = "FLORIN_TEST_DIRECTORY";
 
-/// Every sync fails while the file named in FLORIN_TEST_FAIL exists.
+/// Every sync fails while the file named in FLORIN_TEST_FAIL exists, and fsync alone while it exists
+/// with ".fsync" behind its name.
 const SHIM: &str = r#"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-static int failing(void) {
+static int failing(const char *suffix) {
     const char *name = getenv("FLORIN_TEST_FAIL");
-    return name && access(name, F_OK) == 0;
+    char path[4096];
+    if (!name) return 0;
+    snprintf(path, sizeof path, "%s%s", name, suffix);
+    return access(path, F_OK) == 0;
 }
 
 int fsync(int file) {
-    if (failing()) { errno = EIO; return -1; }
+    if (failing("") || failing(".fsync")) { errno = EIO; return -1; }
     return syscall(SYS_fsync, file);
 }
 
 int fdatasync(int file) {
-    if (failing()) { errno = EIO; return -1; }
+    if (failing("")) { errno = EIO; return -1; }
     return syscall(SYS_fdatasync, file);
 }
 "#;
@@ -65,7 +70,11 @@ fn while_syncs_fail() {
     let directory = Path::new(&directory);
     let fail = directory.join("fail");
     let mut journal = open(&directory.join("branch-0007"));
+    // A group commit waits for its data, not for the file system's note of when the file was changed.
+    let fail_fsync = directory.join("fail.fsync");
+    fs::write(&fail_fsync, "").expect("a file");
     append(&mut journal, 10);
+    fs::remove_file(&fail_fsync).expect("to delete");
     fs::write(&fail, "").expect("a file");
     let fatal = journal.append(&rows(10, 1), &[]).expect_err("a failing sync");
     assert!(matches!(fatal, AppendError::Fatal(_)), "{fatal}");
