@@ -188,6 +188,7 @@ fn server_launch(directory: &Directory, addresses: &Addresses, ordinal: usize) -
         ("--peers", addresses.grpc_urls()),
     ];
     Launch::new("branch-server", format!("branch-server-{ordinal}"), address, &directory.logs(), &arguments)
+        .with_network_threads(network_threads())
 }
 
 fn api_launch(directory: &Directory, addresses: &Addresses) -> Launch {
@@ -198,4 +199,11 @@ fn api_launch(directory: &Directory, addresses: &Addresses) -> Launch {
         ("--auth", "open".to_owned()),
     ];
     Launch::new("client-api", "client-api".to_owned(), addresses.http, &directory.logs(), &arguments)
+        .with_network_threads(network_threads())
+}
+
+/// All services of this bank and their tellers share one machine: half of its cores for the network
+/// of each are enough, and a thread that has nothing to do is still woken to look for work.
+fn network_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).max(1))
 }

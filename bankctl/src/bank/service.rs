@@ -17,12 +17,16 @@ use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+/// How many threads a service has for the network; tokio reads it, and without it takes one per core.
+const NETWORK_THREADS: &str = "TOKIO_WORKER_THREADS";
+
 /// How to start a child.
 pub(crate) struct Launch {
     name: String,
     address: SocketAddr,
     arguments: Vec<OsString>,
     logs: std::path::PathBuf,
+    network_threads: Option<usize>,
 }
 
 impl Launch {
@@ -40,7 +44,12 @@ impl Launch {
         }
         // Read from pipes, so that a child learns of the end of its parent, however that ends.
         arguments.extend(["--exit-with-parent", "--log-format", "text"].map(OsString::from));
-        Launch { name, address, arguments, logs: logs.to_owned() }
+        Launch { name, address, arguments, logs: logs.to_owned(), network_threads: None }
+    }
+
+    /// With so many threads for the network, unless the environment says TOKIO_WORKER_THREADS.
+    pub(crate) fn with_network_threads(self, threads: usize) -> Launch {
+        Launch { network_threads: Some(threads), ..self }
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -48,6 +57,11 @@ impl Launch {
         let executable = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
         let mut command = Command::new(executable);
         command.arg0("bankctl").args(&self.arguments).env("NO_COLOR", "1");
+        if let Some(threads) = self.network_threads
+            && std::env::var_os(NETWORK_THREADS).is_none()
+        {
+            command.env(NETWORK_THREADS, threads.to_string());
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Of its own group, so that Ctrl-C on the terminal reaches the parent alone, which stops in order.
         command.process_group(0).kill_on_drop(true).spawn()
