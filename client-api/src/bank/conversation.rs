@@ -161,9 +161,10 @@ impl Stream for Outgoing {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<wire::Message>> {
         loop {
-            ready!(self.queue.poll_waiting(self.number, context));
-            // Once around the run queue: callers that are ready now put their orders into the same message.
-            if !std::mem::replace(&mut self.has_yielded, true) {
+            let is_busy = ready!(self.queue.poll_waiting(self.number, context));
+            // A busy line goes once around the run queue: callers that are ready now put their orders into
+            // the same message. On an idle one a lone caller would only wait for nobody.
+            if is_busy && !std::mem::replace(&mut self.has_yielded, true) {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }

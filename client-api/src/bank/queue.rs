@@ -126,14 +126,15 @@ impl Queue {
         number
     }
 
-    /// Whether anything waits to be sent in this conversation.
-    pub(super) fn poll_waiting(&self, conversation: u64, context: &Context<'_>) -> Poll<()> {
+    /// Ready when anything waits to be sent in this conversation, and then whether the line is busy: more
+    /// than one order is here, waiting or unanswered.
+    pub(super) fn poll_waiting(&self, conversation: u64, context: &Context<'_>) -> Poll<bool> {
         let mut orders = self.lock();
         if orders.conversation == conversation && orders.waiting.is_empty() {
             orders.sender = Some(context.waker().clone());
             return Poll::Pending;
         }
-        Poll::Ready(())
+        Poll::Ready(orders.entries.len() > 1)
     }
 
     /// The next message of this conversation: what waits now, up to the limit. None when the conversation is

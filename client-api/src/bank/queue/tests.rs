@@ -194,3 +194,19 @@ async fn a_message_of_the_largest_orders_fits_what_a_branch_server_takes() {
     let bytes = message.encoded_len();
     assert!(bytes < limits::GRPC_MESSAGE_BYTES, "{bytes}");
 }
+
+#[tokio::test]
+async fn a_line_is_busy_while_others_wait_or_are_unanswered() {
+    let queue = Arc::new(Queue::new(10));
+    let conversation = queue.begin_conversation();
+    let context = Context::from_waker(Waker::noop());
+    assert_eq!(queue.poll_waiting(conversation, &context), Poll::Pending);
+    let first = queue.submit(order(1), Instant::now() + SECOND).expect("room");
+    assert_eq!(queue.poll_waiting(conversation, &context), Poll::Ready(false), "a lone order");
+    let sent = take(&queue, conversation);
+    let _second = queue.submit(order(2), Instant::now() + SECOND).expect("room");
+    assert_eq!(queue.poll_waiting(conversation, &context), Poll::Ready(true), "another is unanswered");
+    answer(&queue, sent[0].0, 1);
+    assert_eq!(told(first.answer().await), Ok(1));
+    assert_eq!(queue.poll_waiting(conversation, &context), Poll::Ready(false), "the other was answered");
+}
