@@ -99,12 +99,13 @@ pub(super) enum Results {
 }
 
 impl Results {
-    /// As messages.
-    pub(super) fn into_messages(self) -> Vec<(u64, wire::OperationResult)> {
+    /// As messages, each made when its turn comes.
+    pub(super) fn into_messages(self) -> Box<dyn Iterator<Item = (u64, wire::OperationResult)> + Send> {
         match self {
-            Results::Ready(results) => results,
+            Results::Ready(results) => Box::new(results.into_iter()),
             Results::Local { branch, tags, answers } => {
-                tags.into_iter().zip(answers).map(|(tag, answer)| (tag, outbound::result(branch, answer))).collect()
+                let pairs = tags.into_iter().zip(answers);
+                Box::new(pairs.map(move |(tag, answer)| (tag, outbound::result(branch, answer))))
             }
         }
     }
@@ -215,65 +216,83 @@ impl Bank {
         journey: &Journey,
         results: &mpsc::UnboundedSender<Results>,
     ) {
-        let mut here: BTreeMap<BranchId, (OpenBranch, Bundle<Asked>)> = BTreeMap::new();
-        let mut there: BTreeMap<u32, (BankServiceClient<Channel>, Bundle<wire::Operation>)> = BTreeMap::new();
+        // What many operations share is found once for each message: a branch's place, and an Arc of the
+        // message's own, whose count does not travel between the cores with every order.
+        let mut places: BTreeMap<BranchId, Result<Place<'_>, Declined>> = BTreeMap::new();
+        let principal: Arc<str> = Arc::from(&*self.principal);
+        let mut here: BTreeMap<BranchId, Bundle<Asked>> = BTreeMap::new();
+        let mut there: BTreeMap<u32, Bundle<wire::Operation>> = BTreeMap::new();
         let mut refused = Vec::new();
+        let count = operations.len();
         for Tagged { tag, mut operation, deadline } in operations {
-            match self.route(&mut operation, journey) {
-                Ok((branch, id, Place::Here(open))) => match self.request(operation, branch, id) {
+            let (branch, id) = match self.route(&mut operation, journey) {
+                Ok(routed) => routed,
+                Err(declined) => {
+                    refused.push((tag, outbound::refused(&declined)));
+                    continue;
+                }
+            };
+            match places.entry(branch).or_insert_with(|| self.place(branch, journey)) {
+                Ok(Place::Here(_)) => match self.request(operation, branch, id, &principal) {
                     Ok(request) => {
-                        let (_, bundle) = here.entry(branch).or_insert_with(|| (open, Bundle::empty()));
-                        bundle.tags.push(tag);
-                        bundle.items.push(Asked { request, deadline: Some(deadline) });
+                        let bundle = here.entry(branch).or_insert_with(|| Bundle::with_room(count));
+                        bundle.push(tag, Asked { request, deadline: Some(deadline) });
                     }
                     Err(declined) => refused.push((tag, outbound::refused(&declined))),
                 },
-                Ok((_, _, Place::Peer(ordinal, peer))) => {
-                    let (_, bundle) = there.entry(ordinal).or_insert_with(|| (peer.clone(), Bundle::empty()));
-                    bundle.tags.push(tag);
-                    bundle.items.push(operation);
+                Ok(Place::Peer(ordinal, _)) => {
+                    inbound::fill_in_id(&mut operation, branch, id);
+                    there.entry(*ordinal).or_insert_with(|| Bundle::with_room(count)).push(tag, operation);
                 }
-                Err(declined) => refused.push((tag, outbound::refused(&declined))),
+                Err(declined) => refused.push((tag, outbound::refused(declined))),
             }
         }
         if !refused.is_empty() {
             // The asker may have gone; then nobody waits for this.
             let _ = results.send(Results::Ready(refused));
         }
-        for (branch, (open, bundle)) in here {
-            submit(branch, &open.teller, bundle, results);
-        }
-        for (_, (peer, bundle)) in there {
-            let (journey, results) = (journey.clone(), results.clone());
-            tokio::spawn(async move {
-                // The asker may have gone; then nobody waits for this.
-                let _ = results.send(Results::Ready(forward(peer, bundle, &journey).await));
-            });
+        for (branch, place) in places {
+            match place {
+                Ok(Place::Here(open)) => {
+                    if let Some(bundle) = here.remove(&branch) {
+                        submit(branch, &open.teller, bundle, results);
+                    }
+                }
+                Ok(Place::Peer(ordinal, peer)) => {
+                    // One message for all branches of a peer.
+                    if let Some(bundle) = there.remove(&ordinal) {
+                        let (peer, journey, results) = (peer.clone(), journey.clone(), results.clone());
+                        tokio::spawn(async move {
+                            // The asker may have gone; then nobody waits for this.
+                            let _ = results.send(Results::Ready(forward(peer, bundle, &journey).await));
+                        });
+                    }
+                }
+                Err(_) => {}
+            }
         }
     }
 
-    /// Where an operation belongs. One that goes to a peer has its id with it from here on.
-    fn route(
-        &self,
-        operation: &mut wire::Operation,
-        journey: &Journey,
-    ) -> Result<(BranchId, IdOrigin, Place<'_>), Declined> {
-        let placed = inbound::route(operation, self.assignment, &self.entropy)
-            .and_then(|(branch, id)| Ok((branch, id, self.place(branch, journey)?)));
+    /// The branch that an operation belongs to, and its id.
+    fn route(&self, operation: &mut wire::Operation, journey: &Journey) -> Result<(BranchId, IdOrigin), Declined> {
+        let routed = inbound::route(operation, self.assignment, &self.entropy);
         if tracing::enabled!(tracing::Level::DEBUG) {
-            let branch = placed.as_ref().ok().map(|(branch, ..)| branch.get());
+            let branch = routed.as_ref().ok().map(|(branch, _)| branch.get());
             let (operation, request_id) = inbound::describe(operation);
             let request_id = request_id.unwrap_or(&journey.request_id);
             tracing::debug!(operation, branch, request_id, hops = journey.hops, "an operation arrived");
         }
-        if let Ok((branch, IdOrigin::Made(key), Place::Peer(..))) = placed {
-            inbound::fill_in_id(operation, branch, key);
-        }
-        placed
+        routed
     }
 
-    fn request(&self, operation: wire::Operation, branch: BranchId, id: IdOrigin) -> Result<Request, Declined> {
-        inbound::request(operation, branch, id, self.assignment, &self.entropy, &self.principal)
+    fn request(
+        &self,
+        operation: wire::Operation,
+        branch: BranchId,
+        id: IdOrigin,
+        principal: &Arc<str>,
+    ) -> Result<Request, Declined> {
+        inbound::request(operation, branch, id, self.assignment, &self.entropy, principal)
     }
 
     /// All results of one message, in the order of its operations.
@@ -317,13 +336,14 @@ impl Bank {
             return Err(refuse(Declined::new(ErrorCode::DeadlineExceeded)));
         }
         let mut operation = wire::Operation { kind: Some(kind) };
-        let (branch, id, place) = self.route(&mut operation, journey).map_err(refuse)?;
-        let result = match place {
+        let (branch, id) = self.route(&mut operation, journey).map_err(refuse)?;
+        let result = match self.place(branch, journey).map_err(refuse)? {
             Place::Here(open) => {
-                let request = self.request(operation, branch, id).map_err(refuse)?;
+                let request = self.request(operation, branch, id, &self.principal).map_err(refuse)?;
                 outbound::result(branch, self.ask(&open, request, journey.deadline).await)
             }
             Place::Peer(_, peer) => {
+                inbound::fill_in_id(&mut operation, branch, id);
                 let bundle = Bundle { tags: vec![0], items: vec![operation] };
                 let results = forward(peer.clone(), bundle, journey).await;
                 results.into_iter().next().map(|(_, result)| result).unwrap_or_default()

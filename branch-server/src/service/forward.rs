@@ -35,8 +35,13 @@ pub(super) struct Bundle<T> {
 }
 
 impl<T> Bundle<T> {
-    pub(super) fn empty() -> Bundle<T> {
-        Bundle { tags: Vec::new(), items: Vec::new() }
+    pub(super) fn with_room(items: usize) -> Bundle<T> {
+        Bundle { tags: Vec::with_capacity(items), items: Vec::with_capacity(items) }
+    }
+
+    pub(super) fn push(&mut self, tag: u64, item: T) {
+        self.tags.push(tag);
+        self.items.push(item);
     }
 }
 

@@ -65,8 +65,9 @@ pub(super) enum IdOrigin {
     Made(TransactionKey),
 }
 
-/// Writes an id that this server made into an operation that another server will carry out.
-pub(super) fn fill_in_id(operation: &mut wire::Operation, owner: BranchId, key: TransactionKey) {
+/// Writes an id, if this server made it, into an operation that another server will carry out.
+pub(super) fn fill_in_id(operation: &mut wire::Operation, owner: BranchId, id: IdOrigin) {
+    let IdOrigin::Made(key) = id else { return };
     let text = Some(TransactionId { branch: owner, key }.to_string());
     match &mut operation.kind {
         Some(Kind::Deposit(order)) => order.transaction_id = text,
