@@ -9,5 +9,6 @@ mod ids;
 mod snapshot;
 mod snapshot_file;
 
+pub(crate) use ids::ById;
 pub use ids::{TransactionIds, check_runs};
 pub use snapshot::{encode, known_sequence, read_snapshot, write_snapshot};

@@ -7,7 +7,9 @@
 //!
 //! - [`run`]: one file
 //! - [`filter`]: "certainly not" or "perhaps"
+//! - [`by_id`]: the map
 
+mod by_id;
 mod filter;
 mod run;
 #[cfg(test)]
@@ -15,8 +17,8 @@ mod tests;
 
 use crate::journal::Sequence;
 use bank_proto::{BranchId, TransactionKey};
+pub(crate) use by_id::ById;
 use run::{Run, RunFile};
-use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -36,7 +38,7 @@ pub struct TransactionIds {
     directory: PathBuf,
     branch: BranchId,
     ids_per_run: usize,
-    recent: HashMap<TransactionKey, Sequence>,
+    recent: ById<Sequence>,
     /// The last row whose id is in `recent`, or in what came before it.
     last: Sequence,
     /// Ids inserted since the last run was begun.
@@ -48,7 +50,7 @@ pub struct TransactionIds {
 
 /// Ids on their way into a run.
 struct Flush {
-    ids: Arc<HashMap<TransactionKey, Sequence>>,
+    ids: Arc<ById<Sequence>>,
     /// Ends with the runs as they are after it.
     thread: JoinHandle<io::Result<Vec<Arc<Run>>>>,
 }
@@ -120,7 +122,7 @@ impl TransactionIds {
             directory: directory.to_owned(),
             branch,
             ids_per_run,
-            recent: HashMap::new(),
+            recent: ById::default(),
             last: covered,
             since_flush: 0,
             runs,
@@ -153,7 +155,7 @@ impl TransactionIds {
     /// # Errors
     /// A run could not be read.
     pub fn get(&self, key: TransactionKey) -> io::Result<Option<Sequence>> {
-        let in_memory = |ids: &HashMap<TransactionKey, Sequence>| ids.get(&key).copied();
+        let in_memory = |ids: &ById<Sequence>| ids.get(&key).copied();
         if let Some(sequence) = in_memory(&self.recent) {
             return Ok(Some(sequence));
         }
@@ -198,7 +200,7 @@ impl TransactionIds {
 
     /// Ids that could not be written stay in memory and go into the next run: a full disk must not
     /// stop a branch, and it refuses new orders by itself.
-    fn keep(&mut self, ids: &HashMap<TransactionKey, Sequence>, error: &io::Error) {
+    fn keep(&mut self, ids: &ById<Sequence>, error: &io::Error) {
         tracing::warn!(branch = %self.branch, ids = ids.len(), %error, "a run of transaction ids was not written; they stay in memory");
         self.recent.extend(ids);
     }
@@ -217,7 +219,7 @@ fn write_and_merge(
     branch: BranchId,
     first: Sequence,
     last: Sequence,
-    ids: &HashMap<TransactionKey, Sequence>,
+    ids: &ById<Sequence>,
     mut runs: Vec<Arc<Run>>,
     unit: usize,
 ) -> io::Result<Vec<Arc<Run>>> {

@@ -3,12 +3,11 @@
 use super::answer::{AccountView, Answer, Answered, Declined, Receipt};
 use super::request::{Asked, Job, Key, Order, Read, Request};
 use super::rows;
-use crate::derived::TransactionIds;
+use crate::derived::{ById, TransactionIds};
 use crate::environment::Clock;
 use crate::journal::{AppendError, Journal, PersonalName, Row, RowKind, Sequence};
 use crate::ledger::{Command, Entry, Ledger};
 use bank_proto::{AccountSerial, ErrorCode, Money, Timestamp, TransactionKey};
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -30,7 +29,7 @@ struct Group {
     rows: Vec<Row>,
     names: Vec<PersonalName>,
     /// The first row of each transaction of this batch, as an index into `rows`.
-    firsts: HashMap<TransactionKey, usize>,
+    firsts: ById<usize>,
 }
 
 /// The branch can no longer be served by this process: what is on disk is not known, or cannot be
@@ -123,9 +122,15 @@ impl Desk {
     /// Answers in memory. With `accepts_orders` false every new order is refused for want of room.
     fn answer_all(&mut self, jobs: &[Job], accepts_orders: bool) -> Result<Vec<Vec<Answered>>, Fatal> {
         let now = self.clock.instant();
-        jobs.iter()
-            .map(|job| job.requests.iter().map(|asked| self.answer(asked, now, accepts_orders)).collect())
-            .collect()
+        let mut all = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            let mut answers = Vec::with_capacity(job.requests.len());
+            for asked in &job.requests {
+                answers.push(self.answer(asked, now, accepts_orders)?);
+            }
+            all.push(answers);
+        }
+        Ok(all)
     }
 
     fn answer(&mut self, asked: &Asked, now: Instant, accepts_orders: bool) -> Result<Answered, Fatal> {
