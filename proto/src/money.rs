@@ -2,7 +2,7 @@
 
 use crate::{Currency, limits};
 use rust_decimal::Decimal;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 /// An amount in one currency, counted in minor units (cents for USD, fils for KWD).
 ///
@@ -185,17 +185,29 @@ fn shift_in(minor: i64, digit: i64) -> Result<i64, InvalidAmount> {
 impl fmt::Display for Money {
     /// Decimal text with all the currency's decimals and without its code: "1050.00".
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // By hand and from the last digit, since every answer has two: at most 19 digits, a point and a minus.
+        let mut text = [0; 22];
+        let mut first = text.len();
+        let mut put = |byte| {
+            first -= 1;
+            text[first] = byte;
+        };
         let decimals = self.currency.decimals();
+        let mut rest = self.minor.unsigned_abs();
+        let mut digits = 0;
+        while digits <= decimals || rest > 0 {
+            if digits == decimals && decimals > 0 {
+                put(b'.');
+            }
+            // The remainder of a division by ten is one digit.
+            put(b'0' + (rest % 10) as u8);
+            rest /= 10;
+            digits += 1;
+        }
         if self.minor < 0 {
-            f.write_char('-')?;
+            put(b'-');
         }
-        let unit = 10_u64.pow(decimals);
-        let magnitude = self.minor.unsigned_abs();
-        write!(f, "{}", magnitude / unit)?;
-        if decimals > 0 {
-            write!(f, ".{:0width$}", magnitude % unit, width = decimals as usize)?;
-        }
-        Ok(())
+        f.write_str(std::str::from_utf8(&text[first..]).map_err(|_| fmt::Error)?)
     }
 }
 

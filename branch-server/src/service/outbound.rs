@@ -7,6 +7,7 @@ use bank_proto::wire::{self, operation_result::Kind};
 use bank_proto::{AccountNumber, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey, limits};
 use prost::Message as _;
 use std::collections::HashMap;
+use std::fmt::{Display, Write as _};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// An answer as the result of an operation.
@@ -53,12 +54,19 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
 /// questions give way, so that the answers of orders always arrive.
 pub(super) fn fit_into_message(results: &mut [wire::OperationResult]) {
     const BUDGET_BYTES: usize = limits::GRPC_MESSAGE_BYTES / 8 * 7;
+    let gives_way = |result: &wire::OperationResult| match &result.kind {
+        Some(Kind::Customer(customer)) => customer.transaction_id.is_empty(),
+        _ => false,
+    };
+    if !results.iter().any(gives_way) {
+        return;
+    }
     let mut bytes: usize = results.iter().map(|result| result.encoded_len() + 8).sum();
     for result in results.iter_mut().rev() {
         if bytes <= BUDGET_BYTES {
             return;
         }
-        if matches!(&result.kind, Some(Kind::Customer(customer)) if customer.transaction_id.is_empty()) {
+        if gives_way(result) {
             bytes -= result.encoded_len();
             let reason = "has an answer that does not fit into this batch's; ask for it alone";
             let declined = Declined::new(ErrorCode::PayloadTooLarge).with("field", "operation").with("reason", reason);
@@ -108,7 +116,18 @@ pub(super) fn status_of(declined: &Declined) -> tonic::Status {
 }
 
 pub(super) fn transaction_id(branch: BranchId, key: TransactionKey) -> String {
-    TransactionId { branch, key }.to_string()
+    text(TransactionId { branch, key }, TRANSACTION_ID_BYTES)
+}
+
+/// The longest transaction id: 4 digits of a branch, a dash, 32 of the key.
+const TRANSACTION_ID_BYTES: usize = 37;
+
+/// As text, in a string that has its room from the start instead of growing into it.
+fn text(value: impl Display, bytes: usize) -> String {
+    let mut text = String::with_capacity(bytes);
+    // Writing into a string cannot fail.
+    let _ = write!(text, "{value}");
+    text
 }
 
 fn receipt(branch: BranchId, receipt: Receipt, transaction_id: String, replayed: bool) -> wire::Receipt {
