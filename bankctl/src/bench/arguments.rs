@@ -16,7 +16,8 @@ pub(crate) struct Arguments {
     /// Exit with 1 when a floor is missed, not only when the books do not agree.
     #[arg(long)]
     pub(super) strict: bool,
-    /// How many rounds the suite interleaves; the medians count.
+    /// How many rounds the suite interleaves. The medians count: of each figure in the table, and of
+    /// each round's own ratio to its yardstick for a floor.
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(super) rounds: u32,
     /// How long each measurement runs, in seconds.

@@ -47,14 +47,18 @@ impl Deposits {
 
     /// The next customer, and the id when the client makes it.
     pub(super) fn next(&mut self) -> (u64, Option<Key>) {
-        let customer = match self.spread {
+        (self.customer(), self.key())
+    }
+
+    /// The next customer.
+    pub(super) fn customer(&mut self) -> u64 {
+        match self.spread {
             Spread::Uniform(customers) => self.chance.random_range(1..=customers),
             Spread::Branch { branch, customers, branches } => {
                 Spread::customer_of(branch, self.chance.random_range(0..customers), branches)
             }
             Spread::Hot => 1,
-        };
-        (customer, self.key())
+        }
     }
 
     /// An id when the client makes it.

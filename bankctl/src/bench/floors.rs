@@ -85,6 +85,13 @@ impl Floor {
         }
     }
 
+    /// The round in the middle when they are ordered by their ratios; None without rounds.
+    pub(super) fn median(mut rounds: Vec<Floor>) -> Option<Floor> {
+        rounds.sort_by_key(|round| round.ratio_permille);
+        let middle = rounds.len() / 2;
+        rounds.into_iter().nth(middle)
+    }
+
     /// As a row of the table.
     pub(super) fn row(&self) -> Vec<String> {
         let verdict = if self.met { "ok" } else { "MISSED" };
@@ -115,6 +122,16 @@ fn decimal(permille: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_round_with_the_median_ratio_counts() {
+        // The fastest round of the bank met the fastest round of the yardstick.
+        let rounds = [(650, 1000), (900, 2000), (500, 800)];
+        let rounds = rounds.map(|(value, yardstick)| Floor::throughput("x", value, yardstick, HTTP_PERMILLE));
+        let median = Floor::median(rounds.to_vec()).expect("a median");
+        assert_eq!((median.ratio_permille, median.met), (625, true));
+        assert!(Floor::median(Vec::new()).is_none());
+    }
 
     #[test]
     fn a_floor_is_met_at_its_bound_and_missed_just_beyond() {

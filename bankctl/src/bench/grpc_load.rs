@@ -118,7 +118,7 @@ pub(super) async fn batches(
                 let places = (0..operations)
                     .map(|place| match members {
                         Members::Each { .. } => first + place,
-                        Members::Drawn { .. } | Members::OneBranch { .. } => deposits.next().0 - 1,
+                        Members::Drawn { .. } | Members::OneBranch { .. } => deposits.customer() - 1,
                     })
                     .collect::<Vec<_>>();
                 let customers = places.into_iter().map(|place| Spread::customer_of(branch, place, all));
