@@ -133,6 +133,7 @@ impl Finding {
                 "accounts": report.accounts,
                 "indexed_ids": report.indexed_ids,
                 "snapshot_row": report.snapshot,
+                "tide_row": report.tide,
                 "head": report.head,
             }),
             Some(Err(error)) => json!({"branch_id": branch, "verdict": "wrong", "detail": error.to_string()}),

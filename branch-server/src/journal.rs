@@ -4,6 +4,7 @@
 //! - [`chain`]: group commits chained by hash
 //! - [`sqlite`]: the embedded journal: files, pragmas, append, read
 //! - [`wal`]: the look at SQLite's write-ahead log before SQLite opens it
+//! - [`tide`]: how far it went, told from outside of it
 //! - [`lock`]: one owner per branch
 //!
 //! [`Journal`] is all that the teller knows of it.
@@ -13,6 +14,7 @@ mod checkpoint;
 pub mod lock;
 pub mod row;
 pub mod sqlite;
+pub mod tide;
 pub mod wal;
 
 pub use chain::{ChainHash, GroupCommit};

@@ -5,6 +5,7 @@ use crate::data_directory::branch_directory;
 use crate::derived;
 use crate::journal::lock::{BranchLock, LockError};
 use crate::journal::sqlite::JOURNAL_FILE;
+use crate::journal::tide::{self, Mark, TIDE_FILE};
 use crate::journal::{JournalReader, ReadError, Sequence, wal};
 use crate::teller::{Fold, Folded, RowError, begins_transaction};
 use bank_proto::{BranchId, TransactionKey};
@@ -32,6 +33,8 @@ pub struct Report {
     pub indexed_ids: u64,
     /// The row up to which a snapshot was there and agreed; 0 when there was none.
     pub snapshot: Sequence,
+    /// The row that `journal.tide` remembers and that agreed; 0 when it remembers none.
+    pub tide: Sequence,
     /// The hash that the chain ends in.
     pub head: String,
 }
@@ -57,6 +60,16 @@ pub enum VerifyError {
         first: Sequence,
         /// Where it is again.
         second: Sequence,
+    },
+    /// The journal is whole, but was longer once, or another one. Look for its write-ahead log, or
+    /// restore a backup; when an older copy was put back on purpose, delete `journal.tide` and
+    /// `derived.*` while the branch is stopped.
+    #[error("row {sequence} was durable once, but {what}")]
+    Lost {
+        /// The row.
+        sequence: Sequence,
+        /// What is there instead.
+        what: String,
     },
     /// The books do not balance.
     #[error("the trial balance is not zero in every currency")]
@@ -89,17 +102,16 @@ pub fn branch(data: &Path, branch: BranchId, mut progress: impl FnMut(u64, u64))
     }
     // Read before the journal, so that it cannot be ahead of what is read there.
     let snapshot = derived::read_snapshot(&directory, branch);
+    let mark = tide::read(&directory, branch);
     let mut reader = JournalReader::open(&directory)?;
     let end = reader.last_sequence()?;
-    if owned.is_some() {
-        let known = derived::known_sequence(&directory, snapshot.as_ref());
-        if known > end {
-            return Err(VerifyError::Derived(format!(
-                "row {known} was durable once, but the journal ends at row {end}"
-            )));
-        }
+    // A running bank writes the runs of ids while the journal is read.
+    let known = if owned.is_some() { derived::known_sequence(&directory, snapshot.as_ref()) } else { 0 };
+    let known = known.max(mark.map_or(0, |mark| mark.sequence));
+    if known > end {
+        return Err(VerifyError::Lost { sequence: known, what: format!("the journal ends at row {end}") });
     }
-    let mut walk = Walk::new(branch, snapshot);
+    let mut walk = Walk::new(branch, snapshot, mark.filter(|mark| mark.sequence > 0));
     while walk.fold.sequence() < end {
         walk.read(&mut reader, end)?;
         progress(walk.fold.sequence(), end);
@@ -114,16 +126,20 @@ struct Walk {
     group_commits: u64,
     snapshot: Option<Folded>,
     snapshot_agrees: Option<bool>,
+    mark: Option<Mark>,
+    mark_agrees: bool,
 }
 
 impl Walk {
-    fn new(branch: BranchId, snapshot: Option<Folded>) -> Walk {
+    fn new(branch: BranchId, snapshot: Option<Folded>, mark: Option<Mark>) -> Walk {
         Walk {
             fold: Fold::from(branch, Folded::empty()),
             ids: Vec::new(),
             group_commits: 0,
             snapshot,
             snapshot_agrees: None,
+            mark,
+            mark_agrees: false,
         }
     }
 
@@ -135,15 +151,14 @@ impl Walk {
             if begins_transaction(&row) {
                 self.ids.push((row.transaction, row.sequence));
             }
-            let closes = closing.is_some();
             if let Err(error) = self.fold.take(row, closing) {
                 failure = Some(error);
                 return ControlFlow::Break(());
             }
-            if !closes {
-                return ControlFlow::Continue(());
-            }
+            let Some(closing) = closing else { return ControlFlow::Continue(()) };
             self.group_commits += 1;
+            self.mark_agrees |=
+                self.mark.is_some_and(|mark| (mark.sequence, mark.head) == (self.fold.sequence(), closing.hash));
             if let Some(snapshot) = self.snapshot.as_ref().filter(|kept| kept.sequence == self.fold.sequence()) {
                 self.snapshot_agrees = Some(snapshot.ledger.same_as(self.fold.ledger()));
             }
@@ -173,6 +188,9 @@ impl Walk {
                 return Err(VerifyError::IdTwice { key, first, second });
             }
         }
+        if let Some(Mark { sequence, .. }) = self.mark.filter(|_| !self.mark_agrees) {
+            return Err(VerifyError::Lost { sequence, what: format!("not as {TIDE_FILE} remembers it") });
+        }
         let snapshot = self.snapshot.as_ref().map_or(0, |snapshot| snapshot.sequence);
         if self.snapshot_agrees == Some(false) {
             return Err(VerifyError::Derived(format!("the snapshot at row {snapshot} holds other books")));
@@ -196,6 +214,7 @@ impl Walk {
             accounts: folded.ledger.account_count() as u64,
             indexed_ids,
             snapshot,
+            tide: self.mark.map_or(0, |mark| mark.sequence),
             head: format!("{:?}", folded.head),
         })
     }

@@ -1,4 +1,5 @@
-//! The embedded journal: one SQLite file per branch, `journal.db`, and `branch.lock` beside it.
+//! The embedded journal: one SQLite file per branch, `journal.db`, with `branch.lock` and
+//! `journal.tide` beside it.
 //!
 //! - `schema`: the tables and the view `statement`
 //! - `columns`: a row and the columns it stands in
@@ -17,6 +18,7 @@ pub use reader::JournalReader;
 
 use super::checkpoint::Checkpointer;
 use super::lock::BranchLock;
+use super::tide::Tide;
 use super::{AppendError, ChainHash, Journal, PersonalName, ReadError, Row, Sequence};
 use bank_proto::{BranchId, CustomerId};
 use rusqlite::Connection;
@@ -71,6 +73,7 @@ pub struct SqliteJournal {
     // Dropped in this order: the thread before the connection, and the lock last.
     checkpointer: Checkpointer,
     connection: Connection,
+    tide: Tide,
     lock: BranchLock,
     directory: PathBuf,
     settings: JournalSettings,

@@ -24,7 +24,9 @@ struct Image {
 
 impl<J: Journal> CrashImages<J> {
     fn take(&mut self) {
-        let directory = rows::copy(&self.directory);
+        // Kill -9 leaves the mark of `journal.tide`, which a power loss may take back: here it must
+        // never be ahead.
+        let directory = rows::copy_after_kill(&self.directory);
         let (acknowledged, head) = (self.journal.last_sequence(), self.journal.head());
         self.images.push(Image { directory, acknowledged, head });
     }

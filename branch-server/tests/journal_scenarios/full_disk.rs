@@ -69,8 +69,8 @@ fn a_full_disk_refuses_leaves_nothing_half_written_and_goes_on_when_there_is_roo
     }
     let acknowledged = journal.last_sequence();
     assert!(acknowledged > 0);
-    // What a power loss would leave now.
-    let image = rows::copy(&branch);
+    // What kill -9 would leave now.
+    let image = rows::copy_after_kill(&branch);
     assert_eq!(open(image.path()).last_sequence(), acknowledged);
 
     fs::remove_file(ballast).expect("to make room");

@@ -59,11 +59,23 @@ pub(crate) fn append(journal: &mut SqliteJournal, count: usize) {
     journal.append(&group, &[]).expect("an append");
 }
 
-/// A copy of a branch's directory, as a power loss would leave it at this moment. Another process
-/// makes it: were this one to close the file, SQLite would lose its locks on it.
+/// A copy of a branch's directory, as a power loss would leave it at this moment: what was not
+/// synced is not there.
 pub(crate) fn copy(directory: &Path) -> TempDir {
+    copy_files(directory, &["journal.db", "journal.db-wal"])
+}
+
+/// A copy of a branch's directory, as kill -9 would leave it at this moment: whatever was written is
+/// there.
+pub(crate) fn copy_after_kill(directory: &Path) -> TempDir {
+    copy_files(directory, &["journal.db", "journal.db-wal", "journal.tide"])
+}
+
+/// Another process makes the copy: were this one to close the journal, SQLite would lose its locks
+/// on it.
+fn copy_files(directory: &Path, names: &[&str]) -> TempDir {
     let copy = tempfile::tempdir().expect("a directory");
-    for name in ["journal.db", "journal.db-wal"] {
+    for name in names {
         let status = Command::new("cp").arg(directory.join(name)).arg(copy.path()).status().expect("cp runs");
         assert!(status.success(), "copying {name}");
     }

@@ -54,11 +54,12 @@ async fn a_sound_branch_is_proved_while_it_runs_and_when_it_is_stopped() {
     client.deposit(deposit(1, "10")).await.expect("a receipt");
     let running = verify(bank.directory.path()).expect("sound");
     assert_eq!((running.transactions, running.accounts, running.snapshot), (2, 3, 0));
+    assert_eq!(running.tide, running.rows);
     for server in bank.servers {
         server.stop().await;
     }
     let stopped = verify(bank.directory.path()).expect("sound");
-    assert_eq!((stopped.rows, stopped.snapshot), (running.rows, running.rows));
+    assert_eq!((stopped.rows, stopped.snapshot, stopped.tide), (running.rows, running.rows, running.rows));
     assert_eq!(stopped.head, running.head);
 }
 
@@ -82,6 +83,31 @@ async fn every_forgery_is_found_at_its_row() {
         let found = verify(data.path()).expect_err(sql);
         assert!(found.contains(place), "{sql}: {found}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_lost_at_the_end_are_found_though_nothing_derived_tells() {
+    let data = stopped_bank().await;
+    std::fs::remove_file(data.path().join("branch-0001/derived.snapshot")).expect("removed");
+    let tide = data.path().join("branch-0001/journal.tide");
+    let marked = std::fs::read(&tide).expect("a mark");
+    forge(data.path(), "DELETE FROM journal WHERE sequence = (SELECT max(sequence) FROM journal)");
+    let rows = verify(data.path()).expect_err("a row is lost");
+    assert!(rows.contains("was durable once, but the journal ends at row"), "{rows}");
+    std::fs::remove_file(&tide).expect("removed");
+    let shorter = verify(data.path()).expect("without the mark the shorter journal is sound");
+    assert_eq!(shorter.tide, 0);
+
+    // As long as the mark says, but another history.
+    let bank = TestBank::start_in(data, 1).await;
+    bank.client(0).await.withdraw(withdraw(1, "88888")).await.expect_err("too much");
+    for server in bank.servers {
+        server.stop().await;
+    }
+    let data = bank.directory;
+    std::fs::write(data.path().join("branch-0001/journal.tide"), marked).expect("written");
+    let other = verify(data.path()).expect_err("another history");
+    assert!(other.contains("not as journal.tide remembers it"), "{other}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use super::columns::{INSERT, RowWriter};
 use super::{MAXIMUM_GROUP_ROWS, SqliteJournal, opening};
+use crate::journal::tide::Mark;
 use crate::journal::{AppendError, GroupCommit, PersonalName, Row};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
@@ -27,7 +28,10 @@ impl SqliteJournal {
             Ok(()) => {
                 self.last_sequence += rows.len() as u64;
                 self.head = group.hash;
-                self.checkpointer.after_append(&self.connection).map_err(|error| self.fatal(&error))
+                self.checkpointer.after_append(&self.connection).map_err(|error| self.fatal(&error))?;
+                // Only now, when the group commit is synced and about to be acknowledged.
+                self.tide.mark(Mark { epoch: self.epoch, sequence: self.last_sequence, head: self.head });
+                Ok(())
             }
             Err(WriteError::Sqlite(error)) if error.sqlite_error_code() == Some(ErrorCode::DiskFull) => {
                 self.torn_tail = true;

@@ -4,7 +4,9 @@ use super::columns::RowReader;
 use super::{JOURNAL_FILE, JournalSettings, OpenError, SqliteJournal, schema};
 use crate::journal::checkpoint::{self, Checkpointer};
 use crate::journal::lock::BranchLock;
+use crate::journal::tide::{Mark, TIDE_FILE, Tide};
 use crate::journal::{ChainHash, Sequence, wal};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 use std::fs::{self, File};
 use std::io;
@@ -21,6 +23,7 @@ pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<Sqlite
     // By plain file calls, so before SQLite has the file open: closing a file drops the locks that
     // SQLite holds on it in the same process.
     look_at_wal(&path)?;
+    let mut tide = Tide::open(directory, settings.branch);
 
     let store = |error: rusqlite::Error| OpenError::from_sqlite(&path, &error);
     let mut connection = connect(&path, &settings).map_err(store)?;
@@ -34,12 +37,17 @@ pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<Sqlite
         let what = format!("its last row {} does not close a group commit", found.last_sequence);
         return Err(OpenError::Damaged { path, what });
     }
+    if let Some(mark) = tide.found() {
+        check_mark(&connection, &path, &found, &mark)?;
+    }
     // Recovery has read the page cache: what stands in the WAL may never have reached the disk.
     // After this it has.
     truncate_wal(&connection, &path)?;
     let epoch = raise_epoch(&mut connection).map_err(store)?;
     truncate_wal(&connection, &path)?;
+    tide.mark(Mark { epoch, sequence: found.last_sequence, head: found.head });
     sync_directory(directory)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(store)?;
 
     let data_version = data_version(&connection).map_err(store)?;
     let checkpointer = Checkpointer::start(&path, &settings)
@@ -47,6 +55,7 @@ pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<Sqlite
     Ok(SqliteJournal {
         checkpointer,
         connection,
+        tide,
         lock,
         directory: directory.to_owned(),
         settings,
@@ -83,6 +92,29 @@ pub(super) fn state(connection: &Connection) -> rusqlite::Result<State> {
     })
 }
 
+/// Refuses a journal that ends before the mark, or holds something else there.
+fn check_mark(connection: &Connection, path: &Path, found: &State, mark: &Mark) -> Result<(), OpenError> {
+    let store = |error: rusqlite::Error| OpenError::from_sqlite(path, &error);
+    if found.last_sequence < mark.sequence {
+        return Err(OpenError::RowsMissing { path: path.to_owned(), found: found.last_sequence, known: mark.sequence });
+    }
+    let head = group_hash(connection, mark.sequence).map_err(store)?;
+    if head != mark.head {
+        let what = format!("row {} is not the one that {TIDE_FILE} remembers", mark.sequence);
+        return Err(OpenError::Damaged { path: path.to_owned(), what });
+    }
+    Ok(())
+}
+
+/// The hash of the group commit that a row closes; all zero when it closes none.
+fn group_hash(connection: &Connection, sequence: Sequence) -> rusqlite::Result<ChainHash> {
+    let hash: Option<Option<[u8; 32]>> = connection
+        .prepare_cached("SELECT hash FROM journal WHERE sequence = ?1")?
+        .query_row([sequence.cast_signed()], |row| row.get(0))
+        .optional()?;
+    Ok(ChainHash(hash.flatten().unwrap_or_default()))
+}
+
 /// A number that changes when another connection wrote to the file.
 pub(super) fn data_version(connection: &Connection) -> rusqlite::Result<i64> {
     connection.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))
@@ -117,6 +149,8 @@ fn connect(path: &Path, settings: &JournalSettings) -> rusqlite::Result<Connecti
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
+    // A journal that is refused stays as it was found, its WAL too: closing would empty that.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // The page size counts only in a new file, and only before it becomes a WAL file.
     // Pages never spill into the WAL before their commit, so that each commit's pages stand there
     // once and in rising order; the look at the WAL relies on it.
