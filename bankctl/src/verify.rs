@@ -90,7 +90,7 @@ fn examine(data: &Path) -> Result<Vec<Finding>, VerifyError> {
             bar.set_length(all);
             bar.set_position(rows);
         };
-        Finding { branch, verified: is_here.then(|| verify::branch(data, branch, progress)) }
+        Finding { branch, verified: is_here.then(|| verify::branch(data, branch, bank.branches, progress)) }
     });
     let findings = findings.collect();
     bar.finish_and_clear();

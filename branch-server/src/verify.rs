@@ -6,7 +6,7 @@ use crate::derived;
 use crate::journal::lock::{BranchLock, LockError};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::tide::{self, Mark, TIDE_FILE};
-use crate::journal::{JournalReader, ReadError, Sequence, wal};
+use crate::journal::{JournalReader, OpenError, ReadError, Sequence, wal};
 use crate::teller::{Fold, Folded, RowError, begins_transaction};
 use bank_proto::{BranchId, TransactionKey};
 use std::ops::ControlFlow;
@@ -48,6 +48,9 @@ pub enum VerifyError {
     /// The write-ahead log is damaged.
     #[error("{0}")]
     Wal(String),
+    /// It is another branch's journal, or says of itself what cannot be.
+    #[error(transparent)]
+    Branch(#[from] OpenError),
     /// A row is not what the writer wrote.
     #[error(transparent)]
     Row(#[from] RowError),
@@ -82,12 +85,17 @@ pub enum VerifyError {
     Directory(String),
 }
 
-/// Verifies one branch below a data directory. `progress` is told the rows read so far and the rows
+/// Verifies one branch of a bank of so many below a data directory. `progress` is told the rows read so far and the rows
 /// there are.
 ///
 /// # Errors
 /// The first thing that is wrong; for a row, which one.
-pub fn branch(data: &Path, branch: BranchId, mut progress: impl FnMut(u64, u64)) -> Result<Report, VerifyError> {
+pub fn branch(
+    data: &Path,
+    branch: BranchId,
+    branches: u32,
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Report, VerifyError> {
     let directory = branch_directory(data, branch);
     // While nobody owns the branch, the log is looked at before SQLite quietly mends it, and
     // nobody may begin to write.
@@ -104,6 +112,7 @@ pub fn branch(data: &Path, branch: BranchId, mut progress: impl FnMut(u64, u64))
     let snapshot = derived::read_snapshot(&directory, branch);
     let mark = tide::read(&directory, branch);
     let mut reader = JournalReader::open(&directory)?;
+    reader.check_branch(branch, branches, mark)?;
     let end = reader.last_sequence()?;
     // A running bank writes the runs of ids while the journal is read.
     let known = if owned.is_some() { derived::known_sequence(&directory, snapshot.as_ref()) } else { 0 };

@@ -2,11 +2,13 @@
 //! `journal.tide` beside it.
 //!
 //! - `schema`: the tables and the view `statement`
+//! - `branch_row`: whose journal it is, and who owned it last
 //! - `columns`: a row and the columns it stands in
 //! - `opening`: the steps from a directory to a journal that may serve
 //! - [`JournalReader`]: reading beside the writer, on a connection of its own
 
 mod append;
+mod branch_row;
 mod columns;
 mod open_error;
 mod opening;

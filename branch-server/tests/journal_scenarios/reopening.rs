@@ -60,7 +60,10 @@ fn a_journal_of_another_branch_or_bank_is_refused() {
 #[test]
 fn a_newer_format_a_retired_copy_and_a_stranger_are_refused() {
     for (change, expected) in [
-        ("PRAGMA user_version = 2", "newer version"),
+        ("PRAGMA user_version = 2", "newer version (format 2"),
+        ("PRAGMA user_version = 0", "its format is 0"),
+        ("UPDATE branch SET format = 3", "newer version (format 3"),
+        ("UPDATE branch SET format = -1", "its format is -1"),
         ("UPDATE branch SET retired = 1", "retired"),
         ("PRAGMA application_id = 1", "not a branch's journal"),
         ("DELETE FROM branch", "the table branch is empty"),
@@ -73,6 +76,28 @@ fn a_newer_format_a_retired_copy_and_a_stranger_are_refused() {
         // Refusing has changed nothing: it refuses again.
         SqliteJournal::open(directory.path(), settings()).expect_err(change);
     }
+}
+
+#[test]
+fn an_epoch_set_back_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    drop(open(directory.path()));
+    append(&mut open(directory.path()), 5);
+    drop(open(directory.path()));
+    let refused_at = |epoch: i64| {
+        crate::rows::change(directory.path(), &format!("UPDATE branch SET epoch = {epoch}"));
+        SqliteJournal::open(directory.path(), settings()).expect_err("an epoch set back").to_string()
+    };
+    for epoch in [-1, 0, 1] {
+        let expected = format!("the table branch says {epoch}, but the last group commit is of epoch 2");
+        let refused = refused_at(epoch);
+        assert!(refused.ends_with(&expected), "{refused}");
+    }
+    // The epoch of an owner who wrote no row is in journal.tide alone.
+    let refused = refused_at(2);
+    assert!(refused.ends_with("the table branch says 2, but journal.tide remembers epoch 3"), "{refused}");
+    crate::rows::change(directory.path(), "UPDATE branch SET epoch = 3");
+    assert_eq!(open(directory.path()).epoch(), 4);
 }
 
 #[test]

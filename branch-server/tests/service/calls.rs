@@ -71,7 +71,7 @@ async fn the_id_of_an_order_to_open_an_open_branch_is_kept_like_every_other() {
     assert_eq!((&row.debit_account_number, row.debit_balance.as_str()), (&account.account_number, "1000.00"));
     assert_eq!((row.credit_account_number.as_str(), row.amount.as_str()), ("", "0.00"));
     let branch = bank_proto::BranchId::new(1).expect("a branch");
-    branch_server::verify::branch(bank.directory.path(), branch, |_, _| {}).expect("sound");
+    branch_server::verify::branch(bank.directory.path(), branch, 10, |_, _| {}).expect("sound");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -43,7 +43,7 @@ fn forge(data: &Path, sql: &str) {
 }
 
 fn verify(data: &Path) -> Result<verify::Report, String> {
-    verify::branch(data, branch(), |_, _| {}).map_err(|error| error.to_string())
+    verify::branch(data, branch(), 10, |_, _| {}).map_err(|error| error.to_string())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,6 +82,31 @@ async fn every_forgery_is_found_at_its_row() {
         forge(data.path(), sql);
         let found = verify(data.path()).expect_err(sql);
         assert!(found.contains(place), "{sql}: {found}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_branch_row_is_found() {
+    let forgeries = [
+        ("UPDATE branch SET format = 2", "newer version (format 2"),
+        ("UPDATE branch SET format = 0", "its format is 0"),
+        ("PRAGMA user_version = 0", "its format is 0"),
+        ("UPDATE branch SET epoch = 0", "the table branch says 0, but the last group commit is of epoch 1"),
+        ("UPDATE branch SET epoch = 1", "the table branch says 1, but journal.tide remembers epoch 2"),
+        ("UPDATE branch SET branch = 2", "the journal of branch 2, not of branch 1"),
+        ("UPDATE branch SET branches = 11", "a bank of 11 branches, not of 10"),
+        ("DELETE FROM branch", "the table branch is empty"),
+    ];
+    for (sql, told) in forgeries {
+        let bank = TestBank::start_in(stopped_bank().await, 1).await;
+        for server in bank.servers {
+            server.stop().await;
+        }
+        let data = bank.directory;
+        verify(data.path()).expect("sound before");
+        forge(data.path(), sql);
+        let found = verify(data.path()).expect_err(sql);
+        assert!(found.contains(told), "{sql}: {found}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The steps from a directory to a journal that may serve. Their order is the point.
 
 use super::columns::RowReader;
-use super::{JOURNAL_FILE, JournalSettings, OpenError, SqliteJournal, schema};
+use super::{JOURNAL_FILE, JournalSettings, OpenError, SqliteJournal, branch_row, schema};
 use crate::journal::checkpoint::{self, Checkpointer};
 use crate::journal::lock::BranchLock;
 use crate::journal::tide::{Mark, TIDE_FILE, Tide};
@@ -37,6 +37,7 @@ pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<Sqlite
         let what = format!("its last row {} does not close a group commit", found.last_sequence);
         return Err(OpenError::Damaged { path, what });
     }
+    branch_row::check_epoch(&connection, &path, tide.found())?;
     if let Some(mark) = tide.found() {
         check_mark(&connection, &path, &found, &mark)?;
     }

@@ -1,9 +1,10 @@
 //! Reading beside the writer.
 
 use super::columns::{RowReader, select_rows};
-use super::{JOURNAL_FILE, ReadError};
+use super::{JOURNAL_FILE, OpenError, ReadError, branch_row};
+use crate::journal::tide::Mark;
 use crate::journal::{GroupCommit, Row, Sequence, checkpoint};
-use bank_proto::{AccountSerial, CustomerId};
+use bank_proto::{AccountSerial, BranchId, CustomerId};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -33,6 +34,18 @@ impl JournalReader {
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;").map_err(failed)?;
         Ok(JournalReader { connection, directory: directory.to_owned(), rows: RowReader::default() })
+    }
+
+    /// Checks what the hash chain does not cover: that the journal is of this branch of a bank of so
+    /// many, in a format that is known here, and that its epoch is not lower than one that wrote.
+    /// `mark` is what `journal.tide` said before the journal was opened.
+    ///
+    /// # Errors
+    /// As an opening would refuse it.
+    pub fn check_branch(&self, branch: BranchId, branches: u32, mark: Option<Mark>) -> Result<(), OpenError> {
+        let path = self.directory.join(JOURNAL_FILE);
+        branch_row::check(&self.connection, &path, branch, branches)?;
+        branch_row::check_epoch(&self.connection, &path, mark)
     }
 
     /// Another reader of the same journal, for another thread.

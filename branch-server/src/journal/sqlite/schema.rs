@@ -1,8 +1,8 @@
 //! The tables of a branch's file, readable in the stock sqlite3 shell.
 
-use super::OpenError;
+use super::{OpenError, branch_row};
 use bank_proto::{BranchId, Currency};
-use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// The format that this program writes, in `user_version` and in the table `branch`.
@@ -126,24 +126,7 @@ pub(super) fn create_or_check(
     if application != APPLICATION_ID {
         return Err(OpenError::NotAJournal { path: path.to_owned() });
     }
-    if format > FORMAT {
-        return Err(OpenError::NewerFormat { path: path.to_owned(), format, known: FORMAT });
-    }
-    let identity = connection
-        .query_row("SELECT branch, branches, retired FROM branch", [], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?, row.get::<_, bool>(2)?))
-        })
-        .optional()
-        .map_err(store)?;
-    let damaged = |what: &str| OpenError::Damaged { path: path.to_owned(), what: what.to_owned() };
-    let (found, found_branches, retired) = identity.ok_or_else(|| damaged("the table branch is empty"))?;
-    if found != i64::from(branch.get()) {
-        return Err(OpenError::OtherBranch { path: path.to_owned(), found, expected: branch.get() });
-    }
-    if found_branches != i64::from(branches) {
-        return Err(OpenError::OtherBranches { path: path.to_owned(), found: found_branches, expected: branches });
-    }
-    if retired {
+    if branch_row::check(connection, path, branch, branches)?.retired {
         return Err(OpenError::Retired { path: path.to_owned() });
     }
     Ok(false)
