@@ -11,6 +11,8 @@ mod damaged_wal;
 mod failing_sync;
 #[path = "journal_scenarios/full_disk.rs"]
 mod full_disk;
+#[path = "journal_scenarios/large_commits.rs"]
+mod large_commits;
 #[path = "journal_scenarios/lost_tail.rs"]
 mod lost_tail;
 #[path = "journal_scenarios/other_programs.rs"]
