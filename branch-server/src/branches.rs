@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Rows after which the books are written down again, so that opening folds at most about so many.
 const ROWS_PER_SNAPSHOT: u64 = 1_000_000;
@@ -124,20 +124,29 @@ impl Snapshots {
     }
 }
 
-/// Reads every journal of this server from its first row, slowly, and stops a branch at the first
-/// row that is not what was written.
-pub(crate) fn scrub(bank: Arc<Bank>, directory: PathBuf) -> tokio::task::JoinHandle<()> {
+/// Shows operators the one state that a branch is in.
+pub(crate) fn report_state(branch: BranchId, state: &'static str) {
+    for each in ["open", "damaged", "unavailable"] {
+        let value = if each == state { 1.0 } else { 0.0 };
+        metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => each).set(value);
+    }
+}
+
+/// Reads the journal of each branch that opens from its first row, slowly and one at a time, and
+/// stops a branch at the first row that is not what was written.
+pub(crate) fn scrub(
+    bank: Arc<Bank>,
+    directory: PathBuf,
+    mut opened: mpsc::UnboundedReceiver<BranchId>,
+) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
-        let branches: Vec<BranchId> = bank.hosted().filter(|(_, open)| open.is_ok()).map(|(id, _)| id).collect();
-        for branch in branches {
+        while let Some(branch) = opened.recv().await {
             let directory = data_directory::branch_directory(&directory, branch);
             match scrub_branch(branch, &directory).await {
                 Ok(rows) => tracing::debug!(%branch, rows, "the journal was read through and is whole"),
                 Err(error) => {
                     tracing::error!(%branch, %error, "the branch's journal is damaged; the branch stops");
-                    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged")
-                        .set(1.0);
-                    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "open").set(0.0);
+                    report_state(branch, "damaged");
                     bank.close(branch, told_to_callers(&error));
                 }
             }

@@ -159,17 +159,17 @@ fn founded_marker(directory: &Path, server: u32) -> PathBuf {
     directory.join(format!("server-{server}.founded"))
 }
 
-/// What keeps a branch from opening though its books are whole: the process must not start then,
-/// because trying again may help.
+/// What keeps a branch from opening because the bank is set up wrongly, while its books may be whole:
+/// the process must not start then. A lock that another process holds is among them: two servers on
+/// one data directory is a mistake that waiting does not mend, and a predecessor that is still ending
+/// is gone when whoever restarts this process tries again.
 #[must_use]
-pub fn not_the_branchs_fault(error: &OpenBranchError) -> Option<DataError> {
+pub fn wrong_setup(error: &OpenBranchError) -> Option<DataError> {
     match error {
         OpenBranchError::Journal(OpenError::Lock(LockError::Held { directory })) => {
             Some(DataError::InUse { directory: directory.clone() })
         }
-        OpenBranchError::Journal(error @ (OpenError::NewerFormat { .. } | OpenError::Busy { .. })) => {
-            Some(DataError::Journal(error.to_string()))
-        }
+        OpenBranchError::Journal(error @ OpenError::NewerFormat { .. }) => Some(DataError::Journal(error.to_string())),
         _ => None,
     }
 }

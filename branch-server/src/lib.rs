@@ -15,6 +15,7 @@ mod branches;
 pub mod data_directory;
 pub mod derived;
 pub mod environment;
+mod hosting;
 pub mod journal;
 pub mod ledger;
 mod operations;

@@ -1,19 +1,18 @@
 //! A branch server from settings to drained: open every branch, serve, stop.
 
 use crate::environment::{Clock, Entropy, SystemClock};
-use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, OpenBranch, OwnWords, nobody, told_to_callers};
+use crate::hosting::{self, Attempt, Late, Opener};
+use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, OwnWords, nobody};
 use crate::settings::{Settings, SettingsError, Store};
-use crate::teller::opening;
 use crate::{branches, data_directory, operations, telemetry};
 use bank_proto::wire::bank_service_server::BankServiceServer;
-use bank_proto::{BranchId, limits, wire};
+use bank_proto::{limits, wire};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::server::HealthReporter;
 
@@ -71,7 +70,8 @@ impl Running {
 }
 
 /// Opens every branch of this server and serves them on a bound listener. Damage found while
-/// opening closes that branch alone.
+/// opening closes that branch alone; one that cannot be opened now, because its disk is full or
+/// another program holds its journal, is tried again while the others serve.
 ///
 /// # Errors
 /// The settings, the data directory or the machine do not allow it.
@@ -83,25 +83,40 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     data_directory::prepare(directory, assignment, settings.server_ordinal)?;
     let metrics = telemetry::metrics().map_err(|error| StartError::System(error.to_string()))?;
 
-    let was_founded = data_directory::was_founded(directory, settings.server_ordinal);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let server = settings.server_ordinal;
+    let opener = Opener { directory: directory.clone(), assignment, server, clock: clock.clone() };
     let mut hosted = BTreeMap::new();
-    let mut tellers = Vec::new();
-    for branch in assignment.branches_of(settings.server_ordinal) {
-        if was_founded && !data_directory::branch_directory(directory, branch).exists() {
-            hosted.insert(branch, damaged(branch, "its directory is missing", "its directory is missing".to_owned()));
-            continue;
-        }
-        let (state, teller) = open(directory, branch, settings.branches, clock.clone()).await?;
+    let (mut tellers, mut late) = (Vec::new(), Vec::new());
+    let (opened, to_scrub) = mpsc::unbounded_channel();
+    for branch in assignment.branches_of(server) {
+        let was_founded = data_directory::was_founded(directory, server);
+        let state = match opener.open(branch, was_founded).await? {
+            Attempt::Open(open, teller) => {
+                tellers.push(teller);
+                // The scrub begins below.
+                let _ = opened.send(branch);
+                Hosted::open(open)
+            }
+            Attempt::Damaged(reason) => {
+                hosting::refuse(branch, &reason.logged);
+                Hosted::damaged(reason.told)
+            }
+            Attempt::Unavailable(reason) => {
+                hosting::postpone(branch, &reason.logged);
+                let was_founded = opener.was_founded(branch);
+                late.push(Late { branch, logged: reason.logged, was_founded });
+                Hosted::unavailable(reason.told)
+            }
+        };
         hosted.insert(branch, state);
-        tellers.extend(teller);
     }
-    if !was_founded {
-        data_directory::remember_founding(directory, settings.server_ordinal)?;
+    if late.is_empty() {
+        opener.remember_founding()?;
     }
-    let bank =
-        Arc::new(Bank::new(assignment, settings.server_ordinal, hosted, peers, Entropy::from_system(), clock.clone()));
-    let scrub = branches::scrub(bank.clone(), directory.clone());
+    let bank = Arc::new(Bank::new(assignment, server, hosted, peers, Entropy::from_system(), clock.clone()));
+    let scrub = branches::scrub(bank.clone(), directory.clone(), to_scrub);
+    let late = tokio::spawn(opener.open_late(bank.clone(), late, opened));
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<BankServiceServer<BankEdge>>().await;
@@ -122,6 +137,8 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let served = tokio::spawn(async move {
         serve(listener, routes, draining, health, stopped, drain_timeout).await;
         scrub.abort();
+        // A try that is under way ends first; it may have started a teller.
+        tellers.extend(late.await.unwrap_or_default());
         let closed = tokio::task::spawn_blocking(move || {
             for teller in tellers {
                 teller.close();
@@ -130,46 +147,6 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
         let _ = closed.await;
     });
     Ok(Running { address, stop, served })
-}
-
-/// Opens one branch and starts its teller; a branch that must not serve is hosted as damaged.
-async fn open(
-    directory: &Path,
-    branch: BranchId,
-    branch_count: u32,
-    clock: Arc<dyn Clock>,
-) -> Result<(Hosted, Option<branches::Teller>), StartError> {
-    let directory = data_directory::branch_directory(directory, branch);
-    let opening = {
-        let directory = directory.clone();
-        tokio::task::spawn_blocking(move || {
-            opening::open_branch(&directory, branch, branch_count, clock, |journal| Box::new(journal))
-        })
-    };
-    let opened = opening.await.map_err(|error| StartError::System(error.to_string()))?;
-    let opened = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            if let Some(fatal) = data_directory::not_the_branchs_fault(&error) {
-                return Err(fatal.into());
-            }
-            return Ok((damaged(branch, &error.to_string(), told_to_callers(&error)), None));
-        }
-    };
-    tracing::info!(%branch, folded_rows = opened.folded_rows, "the branch is open");
-    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "open").set(1.0);
-    let reader = Arc::new(Mutex::new(opened.reader));
-    let teller =
-        branches::Teller::start(branch, directory, opened.desk).map_err(|e| StartError::System(e.to_string()))?;
-    let open = OpenBranch { teller: teller.handle(), reader, synced: teller.synced() };
-    Ok((Hosted::open(open), Some(teller)))
-}
-
-/// A branch that refuses to serve; the others go on. The log is told all, callers a sentence.
-fn damaged(branch: BranchId, what: &str, told: String) -> Hosted {
-    tracing::error!(%branch, error = what, "the branch refuses to serve; the others go on");
-    metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => "damaged").set(1.0);
-    Hosted::damaged(told)
 }
 
 fn connect(settings: &Settings) -> Result<Vec<Option<Channel>>, SettingsError> {

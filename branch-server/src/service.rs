@@ -4,6 +4,7 @@
 //! - [`outbound`]: answers -> wire messages and statuses
 //! - [`sentence`]: refusals for people
 //! - [`damage`]: why a branch does not serve, for everybody who asks
+//! - [`hosted`]: a branch of this server, open or closed
 //! - [`bank`]: which branch, hosted here or by a peer; one way for single calls, batches and streams
 //! - [`forward`]: how a request came here, and its way on to another server
 //! - [`grpc`]: the service itself
@@ -20,13 +21,15 @@ mod follow;
 mod forward;
 mod grpc;
 mod history;
+mod hosted;
 mod inbound;
 mod outbound;
 mod own_words;
 mod sentence;
 mod stream;
 
-pub(crate) use bank::{Bank, Hosted, OpenBranch};
+pub(crate) use bank::Bank;
 pub(crate) use damage::told_to_callers;
 pub(crate) use grpc::BankEdge;
+pub(crate) use hosted::{Hosted, OpenBranch};
 pub(crate) use own_words::{HEADER_LIST_BYTES, OwnWords, nobody};

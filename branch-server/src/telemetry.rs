@@ -57,5 +57,8 @@ fn describe() {
     metrics::describe_gauge!("florin_teller_queue_requests", "Requests that wait for a branch's teller");
     metrics::describe_gauge!("florin_journal_sequence", "The last row of a branch's journal");
     metrics::describe_gauge!("florin_journal_wal_bytes", "Size of a journal's write-ahead log");
-    metrics::describe_gauge!("florin_branch_state", "1 for the state that a branch is in: open or damaged");
+    metrics::describe_gauge!(
+        "florin_branch_state",
+        "1 for the state that a branch is in: open, damaged, or unavailable and tried again"
+    );
 }

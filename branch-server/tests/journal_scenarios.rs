@@ -23,5 +23,7 @@ mod reading;
 mod reopening;
 #[path = "journal_scenarios/rows.rs"]
 mod rows;
+#[path = "journal_scenarios/small_disk.rs"]
+mod small_disk;
 #[path = "journal_scenarios/speed.rs"]
 mod speed;

@@ -219,7 +219,7 @@ pub(crate) struct TrialBalanceLine {
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct Branch {
     pub(crate) branch_id: u32,
-    /// `open`, `uninitialized`, `damaged` or `unreachable`.
+    /// `open`, `uninitialized`, `damaged`, `unavailable` (its server tries again to open it) or `unreachable`.
     pub(crate) state: &'static str,
     /// What is wrong and where.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -1,16 +1,16 @@
 //! Which branch, hosted here or by a peer: one way for single calls, batches and streams.
 
 use super::forward::{Bundle, Journey, forward, is_write, unanswered};
+use super::hosted::{Closed, Hosted, OpenBranch};
 use super::inbound::{self, IdOrigin};
 use super::outbound;
 use crate::environment::{Clock, Entropy};
-use crate::journal::{JournalReader, Sequence};
 use crate::teller::{Answer, Answered, Asked, Declined, Job, QueueFull, Request, TellerHandle};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::wire::{self, operation_result::Kind as ResultKind};
 use bank_proto::{Assignment, BranchId, ErrorCode, limits, metadata};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tonic::transport::Channel;
@@ -32,53 +32,6 @@ pub(crate) struct Bank {
     followers: Arc<Semaphore>,
     /// True from the moment when the server was told to stop.
     draining: watch::Sender<bool>,
-}
-
-/// A branch that this server hosts.
-pub(crate) struct Hosted(RwLock<HostedState>);
-
-enum HostedState {
-    Open(OpenBranch),
-    /// What is wrong and where, for callers; the log knows more.
-    Damaged(String),
-}
-
-/// A branch that serves.
-#[derive(Clone)]
-pub(crate) struct OpenBranch {
-    /// The way to its teller.
-    pub(crate) teller: TellerHandle,
-    /// Reads its journal beside the teller.
-    pub(crate) reader: Arc<Mutex<JournalReader>>,
-    /// The last row that is durable.
-    pub(crate) synced: watch::Receiver<Sequence>,
-}
-
-impl Hosted {
-    /// A branch that serves.
-    #[must_use]
-    pub(crate) fn open(branch: OpenBranch) -> Hosted {
-        Hosted(RwLock::new(HostedState::Open(branch)))
-    }
-
-    /// A branch that refuses to serve, and why.
-    #[must_use]
-    pub(crate) fn damaged(what: String) -> Hosted {
-        Hosted(RwLock::new(HostedState::Damaged(what)))
-    }
-
-    /// The branch, or what is wrong with it.
-    fn get(&self) -> Result<OpenBranch, String> {
-        match &*self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner) {
-            HostedState::Open(branch) => Ok(branch.clone()),
-            HostedState::Damaged(what) => Err(what.clone()),
-        }
-    }
-
-    /// Stops serving: damage was found.
-    fn close(&self, what: String) {
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = HostedState::Damaged(what);
-    }
 }
 
 /// One of the operations that came in together.
@@ -167,21 +120,27 @@ impl Bank {
     }
 
     /// Becomes ready when the server is told to stop.
-    pub(super) async fn drained(&self) {
+    pub(crate) async fn drained(&self) {
         // The sender lives as long as this does.
         let _ = self.draining.subscribe().wait_for(|draining| *draining).await;
     }
 
-    /// The branches hosted here, and for each the branch or what is wrong with it.
-    pub(crate) fn hosted(&self) -> impl Iterator<Item = (BranchId, Result<OpenBranch, String>)> {
+    /// The branches hosted here, and for each the branch or why it does not serve.
+    pub(crate) fn hosted(&self) -> impl Iterator<Item = (BranchId, Result<OpenBranch, Closed>)> {
         self.hosted.iter().map(|(branch, hosted)| (*branch, hosted.get()))
     }
 
-    /// Stops a branch for good: damage was found while it served.
-    pub(crate) fn close(&self, branch: BranchId, what: String) {
+    /// Puts a branch into another state: one that could not be opened before serves now, or says
+    /// another reason.
+    pub(crate) fn change(&self, branch: BranchId, other: Hosted) {
         if let Some(hosted) = self.hosted.get(&branch) {
-            hosted.close(what);
+            hosted.become_now(other);
         }
+    }
+
+    /// Stops a branch for good: damage was found.
+    pub(crate) fn close(&self, branch: BranchId, told: String) {
+        self.change(branch, Hosted::damaged(told));
     }
 
     /// The other servers, by ordinal.

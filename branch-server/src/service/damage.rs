@@ -27,7 +27,7 @@ fn journal(error: &OpenError) -> String {
         }
         OpenError::Lock(_) => "its directory cannot be locked",
         OpenError::Io { .. } => "its files cannot be used",
-        OpenError::Store { .. } => "its journal cannot be opened",
+        OpenError::Store { .. } | OpenError::System { .. } => "its journal cannot be opened",
         OpenError::Busy { .. } => "another program holds its journal open",
         OpenError::Damaged { .. } => "its journal is damaged",
         OpenError::NewerFormat { .. } => "its journal was made by a newer version",

@@ -1,6 +1,7 @@
 //! A branch's journal as a stream: what is there, and then what comes.
 
-use super::bank::{Bank, OpenBranch};
+use super::bank::Bank;
+use super::hosted::OpenBranch;
 use super::outbound;
 use crate::journal::{GroupCommit, JournalReader, Row, Sequence};
 use crate::teller::Declined;

@@ -53,9 +53,9 @@ impl BankEdge {
             let mut branch = wire::Branch { branch_id: id.get(), ..wire::Branch::default() };
             let said = match hosted {
                 Ok(open) => self.0.ask(&open, Asked::Read(Read::Status), journey.deadline).await,
-                Err(what) => {
-                    branch.set_state(wire::BranchState::Damaged);
-                    branch.detail = what;
+                Err(closed) => {
+                    branch.set_state(closed.state);
+                    branch.detail = closed.told;
                     branches.push(branch);
                     continue;
                 }

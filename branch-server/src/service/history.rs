@@ -1,6 +1,7 @@
 //! An account's history, newest first, read from the journal without disturbing the teller.
 
-use super::bank::{Bank, OpenBranch};
+use super::bank::Bank;
+use super::hosted::OpenBranch;
 use super::outbound;
 use crate::journal::{JournalReader, ReadError, Row, RowKind, Sequence};
 use crate::teller::{Answer, Declined, Read, Request};

@@ -42,6 +42,19 @@ pub enum OpenBranchError {
     Files(#[from] std::io::Error),
 }
 
+impl OpenBranchError {
+    /// Whether trying again later may help, with nobody touching the branch: what is in the way is its
+    /// disk, the system or another program, and nothing is known to be wrong with its books.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            OpenBranchError::Journal(error) => error.may_pass(),
+            OpenBranchError::Files(_) => true,
+            OpenBranchError::Read(_) | OpenBranchError::Row(_) | OpenBranchError::Chain => false,
+        }
+    }
+}
+
 /// Opens a branch, or founds it when its directory is empty. `decorate` may put something between
 /// the desk and its journal; a bank in earnest puts nothing there.
 ///

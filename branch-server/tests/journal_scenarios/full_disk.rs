@@ -1,52 +1,14 @@
 //! A full disk refuses and loses nothing; with room again, writing goes on.
-#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use crate::rows::{self, append, open, rows, settings};
+use crate::small_disk::SmallDisk;
 use branch_server::journal::{AppendError, Journal as _, JournalSettings, SqliteJournal};
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use tempfile::TempDir;
-
-/// A small file system of its own, unmounted in the end.
-struct SmallDisk {
-    directory: TempDir,
-}
-
-impl SmallDisk {
-    /// None, said aloud, where nothing may be mounted.
-    fn mount() -> Option<SmallDisk> {
-        let directory = tempfile::tempdir().expect("a directory");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"]).arg(directory.path());
-        match command.output() {
-            Ok(output) if output.status.success() => Some(SmallDisk { directory }),
-            Ok(output) => {
-                eprintln!("skipped: no file system may be mounted: {}", String::from_utf8_lossy(&output.stderr));
-                None
-            }
-            Err(error) => {
-                eprintln!("skipped: mount cannot be run: {error}");
-                None
-            }
-        }
-    }
-
-    fn path(&self) -> &Path {
-        self.directory.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "the small disk stays mounted");
-    }
-}
 
 #[test]
 fn a_full_disk_refuses_leaves_nothing_half_written_and_goes_on_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(6) else { return };
     let branch = disk.path().join("branch-0007");
     let mut journal = open(&branch);
     let ballast = disk.path().join("ballast");
@@ -89,7 +51,7 @@ fn a_full_disk_refuses_leaves_nothing_half_written_and_goes_on_when_there_is_roo
 #[test]
 fn a_commit_torn_after_a_full_disk_is_still_told_from_damage() {
     // What a refused write left at the end of the log stands behind the commits that follow.
-    let Some(disk) = SmallDisk::mount() else { return };
+    let Some(disk) = SmallDisk::mount(6) else { return };
     let branch = disk.path().join("branch-0007");
     let mut journal = open(&branch);
     let ballast = disk.path().join("ballast");

@@ -539,7 +539,7 @@ async fn a_follower_gets_every_row_in_order_those_to_come_too() {
 }
 
 /// One GET over HTTP/1.1 on the port that gRPC has.
-async fn get(bank: &TestBank, path: &str) -> String {
+pub(crate) async fn get(bank: &TestBank, path: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut connection = tokio::net::TcpStream::connect(bank.servers[0].address()).await.expect("connected");
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");

@@ -4,5 +4,8 @@
 
 mod bank;
 mod calls;
+mod late;
 mod raw;
+#[path = "../journal_scenarios/small_disk.rs"]
+mod small_disk;
 mod verify;

@@ -285,6 +285,7 @@ pub(super) fn branch(wire: proto::Branch) -> answer::Branch {
         proto::BranchState::Open => "open",
         proto::BranchState::Damaged => "damaged",
         proto::BranchState::Unreachable => "unreachable",
+        proto::BranchState::Unavailable => "unavailable",
         proto::BranchState::Unspecified => "unknown",
     };
     answer::Branch {

@@ -17,7 +17,16 @@ pub enum OpenError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The store reported an error that is not damage.
+    /// The disk or the system did not let SQLite work: no room, no memory, a read or a write that
+    /// failed. Try again later.
+    #[error("{} cannot be opened now: {what}", path.display())]
+    System {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite said.
+        what: String,
+    },
+    /// The store reported another error, such as a table that is missing. Have the file examined.
     #[error("{} cannot be opened: {what}", path.display())]
     Store {
         /// Which file.
@@ -102,12 +111,43 @@ pub enum OpenError {
 impl OpenError {
     /// Sorts an error of SQLite's by what the operator does about it.
     pub(super) fn from_sqlite(path: &Path, error: &rusqlite::Error) -> OpenError {
-        use rusqlite::ErrorCode::{DatabaseBusy, DatabaseCorrupt, DatabaseLocked, NotADatabase};
+        use rusqlite::ErrorCode as Code;
         let path = path.to_owned();
+        let what = error.to_string();
         match error.sqlite_error_code() {
-            Some(DatabaseBusy | DatabaseLocked) => OpenError::Busy { path },
-            Some(DatabaseCorrupt | NotADatabase) => OpenError::Damaged { path, what: error.to_string() },
-            _ => OpenError::Store { path, what: error.to_string() },
+            Some(Code::DatabaseBusy | Code::DatabaseLocked | Code::FileLockingProtocolFailed) => {
+                OpenError::Busy { path }
+            }
+            Some(Code::DatabaseCorrupt | Code::NotADatabase) => OpenError::Damaged { path, what },
+            Some(
+                Code::DiskFull
+                | Code::SystemIoFailure
+                | Code::CannotOpen
+                | Code::OutOfMemory
+                | Code::ReadOnly
+                | Code::PermissionDenied,
+            ) => OpenError::System { path, what },
+            _ => OpenError::Store { path, what },
+        }
+    }
+
+    /// Whether trying again later may help, with nobody touching the file.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            OpenError::Io { .. }
+            | OpenError::System { .. }
+            | OpenError::Busy { .. }
+            | OpenError::Lock(LockError::Io { .. }) => true,
+            OpenError::Lock(LockError::Held { .. })
+            | OpenError::Store { .. }
+            | OpenError::Damaged { .. }
+            | OpenError::RowsMissing { .. }
+            | OpenError::NewerFormat { .. }
+            | OpenError::NotAJournal { .. }
+            | OpenError::OtherBranch { .. }
+            | OpenError::OtherBranches { .. }
+            | OpenError::Retired { .. } => false,
         }
     }
 }

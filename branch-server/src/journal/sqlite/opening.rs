@@ -13,8 +13,12 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long to wait for a lock that another program, such as a sqlite3 shell, holds for a moment.
+/// How long a group commit waits for a lock that another program, such as a sqlite3 shell, holds for
+/// a moment.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an opening waits for it: a server tries again later, and opens its other branches first.
+const OPENING_BUSY_TIMEOUT: Duration = Duration::from_millis(500);
 
 pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<SqliteJournal, OpenError> {
     make_directory(directory)?;
@@ -49,10 +53,11 @@ pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<Sqlite
     tide.mark(Mark { epoch, sequence: found.last_sequence, head: found.head });
     sync_directory(directory)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(store)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(store)?;
 
     let data_version = data_version(&connection).map_err(store)?;
     let checkpointer = Checkpointer::start(&path, &settings)
-        .map_err(|error| OpenError::Store { path: path.clone(), what: error.to_string() })?;
+        .map_err(|error| OpenError::System { path: path.clone(), what: error.to_string() })?;
     Ok(SqliteJournal {
         checkpointer,
         connection,
@@ -149,7 +154,7 @@ fn raise_epoch(connection: &mut Connection) -> rusqlite::Result<u64> {
 fn connect(path: &Path, settings: &JournalSettings) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.busy_timeout(OPENING_BUSY_TIMEOUT)?;
     // A journal that is refused stays as it was found, its WAL too: closing would empty that.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // The page size counts only in a new file, and only before it becomes a WAL file.

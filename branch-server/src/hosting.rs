@@ -1,0 +1,185 @@
+//! The branches that a server hosts, opened: at its start, and again and again those that could not
+//! be opened then for a reason that passes.
+
+use crate::branches::{Teller, report_state};
+use crate::data_directory::{self, DataError};
+use crate::environment::Clock;
+use crate::server::StartError;
+use crate::service::{Bank, Hosted, OpenBranch, told_to_callers};
+use crate::teller::opening::{self, OpenBranchError};
+use bank_proto::{Assignment, BranchId};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How long a branch that could not be opened waits for the first next try. Each pause is twice the
+/// one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// The longest pause: so long a branch may stay closed after its disk has room again. A try costs a
+/// few system calls, so the bank can afford one every few seconds for ever.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// Opens branches of one server.
+pub(crate) struct Opener {
+    pub(crate) directory: PathBuf,
+    pub(crate) assignment: Assignment,
+    /// This server's ordinal.
+    pub(crate) server: u32,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// What came of a try.
+pub(crate) enum Attempt {
+    /// It serves.
+    Open(OpenBranch, Teller),
+    /// It must not serve, for good.
+    Damaged(Reason),
+    /// It cannot be opened now, and may be later.
+    Unavailable(Reason),
+}
+
+/// Why a branch does not serve.
+pub(crate) struct Reason {
+    /// All of it, for operators.
+    pub(crate) logged: String,
+    /// A sentence for callers.
+    pub(crate) told: String,
+}
+
+impl Reason {
+    fn of(error: &OpenBranchError) -> Reason {
+        Reason { logged: error.to_string(), told: told_to_callers(error) }
+    }
+}
+
+/// A branch that could not be opened yet.
+pub(crate) struct Late {
+    pub(crate) branch: BranchId,
+    /// Why not, as the log was told last.
+    pub(crate) logged: String,
+    /// Its directory was there before: when it is gone, its books are lost and must not be founded anew.
+    pub(crate) was_founded: bool,
+}
+
+impl Opener {
+    /// Whether a branch's books were here before.
+    pub(crate) fn was_founded(&self, branch: BranchId) -> bool {
+        data_directory::was_founded(&self.directory, self.server)
+            || data_directory::branch_directory(&self.directory, branch).exists()
+    }
+
+    /// Opens one branch and starts its teller. One that was founded before and whose directory is gone
+    /// is damaged.
+    ///
+    /// # Errors
+    /// What stands in the way is not the branch's and not its disk's: the setup, or the system. The
+    /// server must not start.
+    pub(crate) async fn open(&self, branch: BranchId, was_founded: bool) -> Result<Attempt, StartError> {
+        let directory = data_directory::branch_directory(&self.directory, branch);
+        if was_founded && !directory.exists() {
+            let missing = || "its directory is missing".to_owned();
+            return Ok(Attempt::Damaged(Reason { logged: missing(), told: missing() }));
+        }
+        let opening = {
+            let (directory, branches, clock) = (directory.clone(), self.assignment.branches(), self.clock.clone());
+            tokio::task::spawn_blocking(move || {
+                opening::open_branch(&directory, branch, branches, clock, |journal| Box::new(journal))
+            })
+        };
+        let system = |error: &dyn std::fmt::Display| StartError::System(error.to_string());
+        let opened = match opening.await.map_err(|error| system(&error))? {
+            Ok(opened) => opened,
+            Err(error) if error.may_pass() => return Ok(Attempt::Unavailable(Reason::of(&error))),
+            Err(error) => {
+                return match data_directory::wrong_setup(&error) {
+                    Some(wrong) => Err(wrong.into()),
+                    None => Ok(Attempt::Damaged(Reason::of(&error))),
+                };
+            }
+        };
+        let (reader, folded_rows) = (Arc::new(Mutex::new(opened.reader)), opened.folded_rows);
+        let teller = Teller::start(branch, directory, opened.desk).map_err(|error| system(&error))?;
+        tracing::info!(%branch, folded_rows, "the branch is open");
+        report_state(branch, "open");
+        let open = OpenBranch { teller: teller.handle(), reader, synced: teller.synced() };
+        Ok(Attempt::Open(open, teller))
+    }
+
+    /// Remembers that every branch was opened here once.
+    pub(crate) fn remember_founding(&self) -> Result<(), DataError> {
+        if data_directory::was_founded(&self.directory, self.server) {
+            return Ok(());
+        }
+        data_directory::remember_founding(&self.directory, self.server)
+    }
+
+    /// Tries again until no branch is late any more or the server is told to stop, and returns the
+    /// tellers that it started. `opened` is told each branch that opened.
+    pub(crate) async fn open_late(
+        self,
+        bank: Arc<Bank>,
+        mut late: Vec<Late>,
+        opened: mpsc::UnboundedSender<BranchId>,
+    ) -> Vec<Teller> {
+        let mut tellers = Vec::new();
+        let mut pause = FIRST_PAUSE;
+        while !late.is_empty() {
+            tokio::select! {
+                () = bank.drained() => return tellers,
+                () = tokio::time::sleep(pause) => {}
+            }
+            let before = late.len();
+            for mut branch in std::mem::take(&mut late) {
+                if bank.is_draining() {
+                    return tellers;
+                }
+                let Late { branch: id, was_founded, .. } = branch;
+                let logged = match self.open(id, was_founded).await {
+                    Ok(Attempt::Open(open, teller)) => {
+                        bank.change(id, Hosted::open(open));
+                        tellers.push(teller);
+                        // The scrub ends before this does only when the server stops.
+                        let _ = opened.send(id);
+                        continue;
+                    }
+                    Ok(Attempt::Damaged(reason)) => {
+                        refuse(id, &reason.logged);
+                        bank.close(id, reason.told);
+                        continue;
+                    }
+                    Ok(Attempt::Unavailable(reason)) => {
+                        bank.change(id, Hosted::unavailable(reason.told));
+                        reason.logged
+                    }
+                    // The others serve already: not even a setup that is wrong may end the process now.
+                    Err(error) => error.to_string(),
+                };
+                if logged != branch.logged {
+                    postpone(id, &logged);
+                    branch.logged = logged;
+                }
+                branch.was_founded |= self.was_founded(id);
+                late.push(branch);
+            }
+            pause = if late.len() < before { FIRST_PAUSE } else { LONGEST_PAUSE.min(2 * pause) };
+        }
+        if let Err(error) = self.remember_founding() {
+            tracing::warn!(%error, "that every branch was opened is not remembered; the next start does it");
+        }
+        tellers
+    }
+}
+
+/// Says that a branch refuses to serve; the others go on.
+pub(crate) fn refuse(branch: BranchId, reason: &str) {
+    tracing::error!(%branch, error = reason, "the branch refuses to serve; the others go on");
+    report_state(branch, "damaged");
+}
+
+/// Says that a branch cannot be opened now; the others go on.
+pub(crate) fn postpone(branch: BranchId, reason: &str) {
+    tracing::warn!(%branch, error = reason, "the branch cannot be opened now and is tried again; the others go on");
+    report_state(branch, "unavailable");
+}

@@ -1,0 +1,69 @@
+//! A branch that this server hosts: it serves, or it is closed and says why.
+
+use crate::journal::{JournalReader, Sequence};
+use crate::teller::TellerHandle;
+use bank_proto::wire::BranchState;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use tokio::sync::watch;
+
+/// A branch that this server hosts.
+pub(crate) struct Hosted(RwLock<HostedState>);
+
+enum HostedState {
+    Open(OpenBranch),
+    Closed(Closed),
+}
+
+/// Why a branch hosted here does not serve.
+#[derive(Debug, Clone)]
+pub(crate) struct Closed {
+    /// For good, or until a later try.
+    pub(crate) state: BranchState,
+    /// What is wrong and where, for callers; the log knows more.
+    pub(crate) told: String,
+}
+
+/// A branch that serves.
+#[derive(Clone)]
+pub(crate) struct OpenBranch {
+    /// The way to its teller.
+    pub(crate) teller: TellerHandle,
+    /// Reads its journal beside the teller.
+    pub(crate) reader: Arc<Mutex<JournalReader>>,
+    /// The last row that is durable.
+    pub(crate) synced: watch::Receiver<Sequence>,
+}
+
+impl Hosted {
+    /// A branch that serves.
+    #[must_use]
+    pub(crate) fn open(branch: OpenBranch) -> Hosted {
+        Hosted(RwLock::new(HostedState::Open(branch)))
+    }
+
+    /// A branch that refuses to serve, and why.
+    #[must_use]
+    pub(crate) fn damaged(told: String) -> Hosted {
+        Hosted(RwLock::new(HostedState::Closed(Closed { state: BranchState::Damaged, told })))
+    }
+
+    /// A branch that cannot be opened now and is tried again, and why.
+    #[must_use]
+    pub(crate) fn unavailable(told: String) -> Hosted {
+        Hosted(RwLock::new(HostedState::Closed(Closed { state: BranchState::Unavailable, told })))
+    }
+
+    /// The branch, or why it does not serve.
+    pub(super) fn get(&self) -> Result<OpenBranch, Closed> {
+        match &*self.0.read().unwrap_or_else(PoisonError::into_inner) {
+            HostedState::Open(branch) => Ok(branch.clone()),
+            HostedState::Closed(closed) => Err(closed.clone()),
+        }
+    }
+
+    /// Takes another's state in place of its own.
+    pub(super) fn become_now(&self, other: Hosted) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) =
+            other.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+    }
+}
