@@ -143,7 +143,21 @@ impl Ledger {
         self.joint_holders.get(&serial).map_or(&[], Vec::as_slice)
     }
 
-    /// The account that an order or a query means.
+    /// The account whose balance is asked for. Without a currency USD chooses among a customer's accounts,
+    /// and an account by number has its own.
+    ///
+    /// # Errors
+    /// As [`Ledger::find`], and that the account is not in the currency.
+    pub fn find_queried(&self, target: Target, asked: Option<Currency>) -> Result<AccountSerial, Refusal> {
+        let serial = self.find(target, asked.unwrap_or(Currency::USD))?;
+        let currency = self.expect_account(serial).currency;
+        match asked {
+            Some(asked) if asked != currency => Err(Refusal::CurrencyMismatch { account: currency }),
+            Some(_) | None => Ok(serial),
+        }
+    }
+
+    /// The account that an order means.
     ///
     /// For a customer it is the oldest open checking account in the currency.
     ///

@@ -92,7 +92,7 @@ fn withdraw(key: u128, minor: i64) -> Request {
 }
 
 fn balance() -> Request {
-    Request::Read(Read::Balance { target: Target::Customer(branch().namesake()), currency: Currency::USD })
+    Request::Read(Read::Balance { target: Target::Customer(branch().namesake()), currency: None })
 }
 
 /// One job for one batch; its answers arrive at the receiver.

@@ -159,13 +159,12 @@ pub(super) fn request(
 
 fn question(operation: wire::Operation, bank: Assignment) -> Result<Read, Declined> {
     match operation.kind {
-        Some(Kind::Query(question)) if question.account_number.is_empty() => Ok(Read::Balance {
-            target: Target::Customer(customer_id(question.customer_id, "customer_id")?),
-            currency: currency(&question.currency)?.unwrap_or(Currency::USD),
-        }),
         Some(Kind::Query(question)) => Ok(Read::Balance {
-            target: Target::Account(account_number(&question.account_number, bank)?.serial()),
-            currency: Currency::USD,
+            target: match question.account_number.as_str() {
+                "" => Target::Customer(customer_id(question.customer_id, "customer_id")?),
+                account => Target::Account(account_number(account, bank)?.serial()),
+            },
+            currency: currency(&question.currency)?,
         }),
         Some(Kind::GetAccount(question)) => Ok(Read::Account(account_number(&question.account_number, bank)?.serial())),
         Some(Kind::GetCustomer(question)) => Ok(Read::Customer(customer_id(question.customer_id, "customer_id")?)),

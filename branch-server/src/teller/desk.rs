@@ -331,7 +331,7 @@ impl Desk {
                 epoch: self.journal.epoch(),
             },
             _ if !self.ledger.is_initialized() => Answer::Refused(Declined::new(ErrorCode::BranchNotFound)),
-            Read::Balance { target, currency } => match self.ledger.find(target, currency) {
+            Read::Balance { target, currency } => match self.ledger.find_queried(target, currency) {
                 Ok(serial) => self.view(serial).map_or_else(no_account, Answer::Balance),
                 Err(refusal) => Answer::Refused(refusal.into()),
             },

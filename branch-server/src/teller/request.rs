@@ -41,8 +41,8 @@ pub enum Read {
     Balance {
         /// Which account.
         target: Target,
-        /// Chooses among a customer's accounts.
-        currency: Currency,
+        /// Chooses among a customer's accounts, USD when it is not said; an account by number must be in it.
+        currency: Option<Currency>,
     },
     /// One account.
     Account(AccountSerial),

@@ -331,6 +331,19 @@ async fn malformed_requests_are_refused_by_field_and_change_nothing() {
         assert_eq!(code(&refused), Some(expected), "{request:?}");
         assert!(refused.message().starts_with(&format!("`{field}` ")), "{}", refused.message());
     }
+    let account_number = client.query(query(1)).await.expect("a balance").into_inner().account_number;
+    let in_currency = |currency: &str| wire::QueryRequest {
+        currency: currency.to_owned(),
+        account_number: account_number.clone(),
+        ..Default::default()
+    };
+    for fitting in ["", "USD"] {
+        assert_eq!(client.query(in_currency(fitting)).await.expect("a balance").into_inner().currency, "USD");
+    }
+    let mismatch = client.query(in_currency("EUR")).await.expect_err("refused");
+    assert_eq!(code(&mismatch), Some(ErrorCode::CurrencyMismatch));
+    let unknown = client.query(in_currency("XAU")).await.expect_err("refused");
+    assert_eq!(code(&unknown), Some(ErrorCode::InvalidCurrency));
     let nobody = client.withdraw(withdraw(11, "1")).await.expect_err("unknown");
     assert_eq!(code(&nobody), Some(ErrorCode::CustomerNotFound));
     for branch in [0, -3, i64::MAX] {

@@ -121,6 +121,14 @@ async fn an_account_takes_deposits_and_withdrawals() {
     let euros = json!({"amount": 1, "currency": "EUR"});
     let mismatch = bank.api.post(&format!("/v1/accounts/{number}/deposits"), euros).await;
     assert_eq!(mismatch.refusal(), "422 CURRENCY_MISMATCH");
+    let queries =
+        ["USD", "EUR"].map(|currency| json!({"type": "query", "account_number": number, "currency": currency}));
+    let results = bank.api.post("/v1/batches", json!({"operations": queries})).await.json();
+    assert_eq!(results["results"][0]["balance"], "1025.00");
+    assert_eq!(
+        (&results["results"][1]["status"], &results["results"][1]["code"]),
+        (&json!(422), &json!("CURRENCY_MISMATCH"))
+    );
     assert_eq!(bank.api.get("/v1/accounts/0001000000009942").await.refusal(), "404 ACCOUNT_NOT_FOUND");
     assert_eq!(bank.api.get("/v1/accounts/0011000000000130").await.refusal(), "404 BRANCH_NOT_FOUND");
 }
