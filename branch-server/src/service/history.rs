@@ -98,8 +98,9 @@ fn filter(question: &wire::ListTransactionsRequest) -> Result<Filter, Declined> 
 fn cursor(token: &str) -> Result<Option<Sequence>, Declined> {
     match token {
         "" => Ok(None),
-        token => match token.parse() {
-            Ok(sequence) if sequence > 0 => Ok(Some(sequence)),
+        token => match token.parse::<Sequence>() {
+            // One spelling per cursor: no sign, no leading zero.
+            Ok(sequence) if sequence > 0 && sequence.to_string() == token => Ok(Some(sequence)),
             _ => Err(invalid("page_token", "is not one that this account gave out")),
         },
     }
@@ -162,5 +163,24 @@ fn entry(branch: BranchId, account: AccountSerial, row: &Row) -> wire::Statement
         metadata: detail.metadata,
         channel: row.channel.as_str().to_owned(),
         sequence: i64::try_from(row.sequence).unwrap_or(i64::MAX),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_token_has_one_spelling_whatever_is_sent() {
+        bolero::check!().with_type::<(Vec<u8>, u64)>().for_each(|(bytes, number)| {
+            let text = String::from_utf8_lossy(bytes).into_owned();
+            for token in [text, number.to_string(), format!("0{number}"), format!("+{number}")] {
+                match cursor(&token) {
+                    Ok(None) => assert_eq!(token, ""),
+                    Ok(Some(sequence)) => assert!(sequence > 0 && sequence.to_string() == token, "{token}"),
+                    Err(declined) => assert_eq!(declined.code, ErrorCode::InvalidRequest),
+                }
+            }
+        });
     }
 }

@@ -348,16 +348,24 @@ fn told(code: ErrorCode, message: String, mut facts: BTreeMap<String, String>) -
     if code == ErrorCode::Internal {
         return Problem::internal();
     }
-    let field = facts.remove("field");
-    if field.is_some() {
-        // The message says it in a sentence already.
-        facts.remove("reason");
+    if let (Some(field), Some(reason)) = (facts.remove("field"), facts.remove("reason")) {
+        // Told anew, because the branch's sentence has the field by its gRPC name.
+        return Problem::field(code, http_name(&field), reason);
     }
     // Members that a problem has anyway.
     for name in ["type", "title", "status", "detail", "code", "success", "result", "request_id", "transaction_id"] {
         facts.remove(name);
     }
-    Problem::new(code, message).with_field(field).with_facts(facts)
+    Problem::new(code, message).with_facts(facts)
+}
+
+/// What a field of `bank.proto` is called over HTTP, where that is something else.
+fn http_name(field: &str) -> &str {
+    match field {
+        "page_size" => "limit",
+        "page_token" => "cursor",
+        field => field,
+    }
 }
 
 fn state(state: proto::AccountState) -> &'static str {

@@ -216,8 +216,11 @@ async fn history_is_told_newest_first_page_by_page() {
     assert!(since["transactions"].as_array().expect("a list").len() >= 5);
     let before = bank.api.get(&format!("/v1/accounts/{number}/transactions?to={booked_at}")).await.json();
     assert!(before["transactions"].as_array().expect("a list").len() <= 4);
-    let wrong = bank.api.get(&format!("/v1/accounts/{number}/transactions?cursor=made-up")).await;
-    assert_eq!(wrong.status, 400, "{}", wrong.text);
+    for cursor in ["", "made-up", "0", "-1", "%2B1", "01", "9999", "99999999999999999999"] {
+        let wrong = bank.api.get(&format!("/v1/accounts/{number}/transactions?cursor={cursor}")).await;
+        assert_eq!(wrong.refusal(), "400 INVALID_REQUEST cursor", "{cursor}");
+        assert!(!wrong.text.contains("page_token"), "{}", wrong.text);
+    }
 }
 
 #[tokio::test]

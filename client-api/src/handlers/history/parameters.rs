@@ -57,11 +57,22 @@ pub(super) fn question(account: AccountNumber, uri: &Uri) -> Result<HistoryQuest
     Ok(HistoryQuestion {
         account,
         page_size,
-        cursor: parameters.cursor.unwrap_or_default(),
+        cursor: cursor(parameters.cursor)?,
         from: moment("from", parameters.from)?,
         to: moment("to", parameters.to)?,
         kind: kind(parameters.kind)?,
     })
+}
+
+fn cursor(text: Option<String>) -> Result<String, Problem> {
+    match text {
+        // Empty means the newest page on the way to the branch; who sends it would read that page for ever.
+        Some(text) if text.is_empty() => {
+            let what = "must be the `next_cursor` of a page, or absent for the newest";
+            Err(Problem::field(ErrorCode::InvalidRequest, "cursor", what))
+        }
+        text => Ok(text.unwrap_or_default()),
+    }
 }
 
 fn moment(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Problem> {
@@ -83,5 +94,34 @@ fn kind(text: Option<String>) -> Result<String, Problem> {
             let what = "must be `deposit`, `withdrawal` or `opening_balance`";
             Err(Problem::field(ErrorCode::InvalidRequest, "type", what))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_address_is_a_question_within_bounds_or_a_refusal_of_the_request() {
+        let account: AccountNumber = "0001000000000145".parse().expect("a number");
+        let words = ["limit", "cursor", "from", "to", "type", "=", "&", "7", "2026-11-21T09:00:00Z", "deposit", "%"];
+        bolero::check!().with_type::<(Vec<u8>, Vec<u8>)>().for_each(|(choices, bytes)| {
+            // Words of the language in any order, so that more than names is reached, and then any bytes.
+            let known: String = choices.iter().map(|choice| words[usize::from(*choice) % words.len()]).collect();
+            for query in [known, String::from_utf8_lossy(bytes).into_owned()] {
+                let Ok(uri) = format!("/?{query}").parse::<Uri>() else { continue };
+                match question(account, &uri) {
+                    Ok(question) => {
+                        assert!((1..=limits::PAGE_SIZE).contains(&question.page_size), "{query}");
+                        assert!(
+                            matches!(&*question.kind, "" | "deposit" | "withdrawal" | "opening_balance"),
+                            "{query}"
+                        );
+                        assert!(!question.cursor.is_empty() || !query.contains("cursor"), "{query}");
+                    }
+                    Err(problem) => assert_eq!(problem.code(), ErrorCode::InvalidRequest, "{query}"),
+                }
+            }
+        });
     }
 }
