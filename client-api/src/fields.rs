@@ -9,26 +9,39 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The code that goes with a field, wherever in the body it stands.
-pub(crate) fn code_of(field: &str) -> ErrorCode {
-    let name = field.rsplit('.').next().unwrap_or(field);
-    let name = name.split('[').next().unwrap_or(name);
-    match name {
-        "customer_id" | "joint_holders" => ErrorCode::InvalidCustomerId,
-        "branch_id" => ErrorCode::InvalidBranchId,
-        "amount" | "initial_balance" | "overdraft_limit" => ErrorCode::InvalidAmount,
-        "account_number" => ErrorCode::InvalidAccountNumber,
-        "currency" => ErrorCode::InvalidCurrency,
-        "idempotency_key" => ErrorCode::InvalidIdempotencyKey,
-        _ => ErrorCode::InvalidRequest,
+/// What belongs into a field of a body, going on after its name, and the code of its refusal. No two
+/// requests give one name to different things.
+pub(crate) fn rule_of(path: &str) -> (ErrorCode, &'static str) {
+    // Whatever stands inside a field is the field's: its name may be anything.
+    let field = path.split(['.', '[']).next().unwrap_or(path);
+    match field {
+        "customer_id" => (ErrorCode::InvalidCustomerId, CUSTOMER_ID),
+        "joint_holders" if path == field => {
+            (ErrorCode::InvalidCustomerId, "must be a list of customer numbers, such as [2, 3]")
+        }
+        "joint_holders" => (ErrorCode::InvalidCustomerId, CUSTOMER_ID),
+        "branch_id" => (ErrorCode::InvalidBranchId, "must be a branch number: an integer such as 1, without quotes"),
+        "amount" | "initial_balance" | "overdraft_limit" => {
+            (ErrorCode::InvalidAmount, "must be a plain decimal number such as 100 or \"100.50\"")
+        }
+        "account_number" => (ErrorCode::InvalidAccountNumber, "must be an account number: 16 digits in quotes"),
+        "currency" => (ErrorCode::InvalidCurrency, "must be an ISO 4217 code in quotes, such as \"USD\""),
+        "idempotency_key" => (ErrorCode::InvalidIdempotencyKey, "must be 1 to 255 bytes of printable text, in quotes"),
+        "type" | "product" => (ErrorCode::InvalidRequest, "must be a word in quotes; /docs lists them"),
+        "metadata" if path == field => {
+            (ErrorCode::InvalidRequest, "must be an object of texts in quotes, in which no key is there twice")
+        }
+        "operations" => (ErrorCode::InvalidRequest, "must be a list of operations"),
+        "memo" | "name" | "metadata" => (ErrorCode::InvalidRequest, "must be a text in quotes"),
+        _ => (ErrorCode::InvalidRequest, "must be as /docs describes it"),
     }
 }
 
+const CUSTOMER_ID: &str = "must be a customer number: an integer from 1 to 9007199254740991, without quotes";
+
 /// A customer's number: a JSON integer, nothing that only looks like one.
 pub(crate) fn customer_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<CustomerId, D::Error> {
-    deserializer
-        .deserialize_i64(Integer("a customer number from 1 to 9007199254740991"))
-        .and_then(|number| CustomerId::new(number).map_err(D::Error::custom))
+    deserializer.deserialize_i64(Integer).and_then(|number| CustomerId::new(number).map_err(D::Error::custom))
 }
 
 /// A customer's number that may be absent or null.
@@ -39,7 +52,7 @@ pub(crate) fn optional_customer_id<'de, D: Deserializer<'de>>(deserializer: D) -
         type Value = Option<CustomerId>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a customer number from 1 to 9007199254740991")
+            f.write_str("an integer or null")
         }
 
         fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
@@ -61,7 +74,8 @@ pub(crate) fn optional_customer_id<'de, D: Deserializer<'de>>(deserializer: D) -
 /// One of the words that a field may hold.
 pub(crate) fn word<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
     // Through a string, because derived enums also take objects.
-    let word = String::deserialize(deserializer)?;
+    // What is no string is as wrong as no word at all, and refused with the list of words like it.
+    let word = String::deserialize(deserializer).unwrap_or_default();
     T::deserialize(word.into_deserializer())
 }
 
@@ -71,7 +85,7 @@ where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    match Option::<String>::deserialize(deserializer)? {
+    match Option::<String>::deserialize(deserializer).unwrap_or_else(|_| Some(String::new())) {
         Some(word) => T::deserialize(word.into_deserializer()).map(Some),
         None => Ok(None),
     }
@@ -80,7 +94,7 @@ where
 /// A branch's number as it was given: any integer, judged later, because one above the bank's number is
 /// merely not found.
 pub(crate) fn branch_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
-    deserializer.deserialize_i64(Integer("a branch number"))
+    deserializer.deserialize_i64(Integer)
 }
 
 /// A branch by number.
@@ -235,13 +249,13 @@ impl<'de> Deserialize<'de> for Entries {
 }
 
 /// Reads a JSON integer.
-struct Integer(&'static str);
+struct Integer;
 
 impl Visitor<'_> for Integer {
     type Value = i64;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str("an integer")
     }
 
     fn visit_i64<E: Error>(self, number: i64) -> Result<i64, E> {
@@ -249,7 +263,7 @@ impl Visitor<'_> for Integer {
     }
 
     fn visit_u64<E: Error>(self, number: u64) -> Result<i64, E> {
-        i64::try_from(number).map_err(|_| E::custom(format_args!("must be {}", self.0)))
+        i64::try_from(number).map_err(E::custom)
     }
 }
 

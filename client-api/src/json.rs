@@ -1,7 +1,8 @@
 //! Reads JSON bodies: bounded in size and time, strict, and every refusal names the place.
 
+mod fault;
+
 use crate::app::App;
-use crate::fields;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
@@ -163,49 +164,16 @@ pub(crate) fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Proble
 pub(crate) fn parse_text<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
     // A list would be read as the fields in order: never what somebody meant.
     if !text.trim_start_matches([' ', '\t', '\r', '\n']).starts_with('{') {
-        return Err(Problem::new(ErrorCode::InvalidRequest, "the body must be one JSON object"));
+        return Err(Problem::new(ErrorCode::InvalidRequest, "send one JSON object, in braces"));
     }
     // The path costs time, so it is only looked for once something is wrong.
-    serde_json::from_str(text).map_err(|wrong| explain::<T>(text, &wrong))
-}
-
-/// Reads the text once more, slowly, to tell where it is wrong.
-fn explain<'a, T: Deserialize<'a>>(text: &'a str, wrong: &serde_json::Error) -> Problem {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let (path, wrong) = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
-        Ok(_) => return Problem::new(ErrorCode::InvalidRequest, format!("the body is not one JSON object: {wrong}")),
-        Err(wrong) => (wrong.path().to_string(), wrong.into_inner().to_string()),
-    };
-    match place(&path, &wrong) {
-        Some(field) => {
-            // An unknown field says nothing, even when its name is that of a field elsewhere.
-            let is_unknown = wrong.starts_with("unknown field");
-            let code = if is_unknown { ErrorCode::InvalidRequest } else { fields::code_of(&field) };
-            Problem::field(code, &field, format_args!("is not acceptable: {wrong}"))
-        }
-        None => Problem::new(ErrorCode::InvalidRequest, format!("the body is not acceptable: {wrong}")),
-    }
-}
-
-/// The field at fault: where reading stopped, or the name that serde's text gives for one that is missing,
-/// unknown or there twice.
-fn place(path: &str, wrong: &str) -> Option<String> {
-    let path = if path == "." || path == "?" { None } else { Some(path.to_owned()) };
-    let named = ["missing field `", "unknown field `", "duplicate field `"]
-        .iter()
-        .find_map(|start| wrong.strip_prefix(start)?.split_once('`').map(|(name, _)| name.to_owned()));
-    match (path, named) {
-        (Some(path), Some(name)) if path != name && !path.ends_with(&format!(".{name}")) => {
-            Some(format!("{path}.{name}"))
-        }
-        (Some(path), _) => Some(path),
-        (None, named) => named,
-    }
+    serde_json::from_str(text).map_err(|wrong| fault::problem::<T>(text, &wrong))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fields;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -258,6 +226,42 @@ mod tests {
         }
         assert_eq!(refusal(deep_object.as_bytes()).0, ErrorCode::InvalidCustomerId);
         assert_eq!(refusal(b"{\"customer_id\":1,\"\xff\":1}").0, ErrorCode::InvalidRequest);
+    }
+
+    /// What only the parser or serde would say.
+    const FOREIGN_WORDS: [&str; 10] = [
+        "expected",
+        "invalid type",
+        "invalid value",
+        "invalid number",
+        "unknown field",
+        "unknown variant",
+        "missing field",
+        "duplicate field",
+        "line 1 column",
+        "EOF",
+    ];
+
+    #[test]
+    fn no_refusal_has_words_of_the_parser() {
+        let whole = br#"{"customer_id": 1, "amount": "1.50"}"#;
+        bolero::check!().with_type::<(Vec<(u8, u8)>, bool)>().for_each(|(patches, cut)| {
+            let mut body = whole.to_vec();
+            let mut last = 0;
+            for (place, byte) in patches {
+                last = usize::from(*place) % body.len();
+                body[last] = *byte;
+            }
+            if *cut {
+                body.truncate(last);
+            }
+            let Err(problem) = parse::<Sample<'_>>(&body) else { return };
+            let told = serde_json::to_value(problem.body(None)).expect("JSON");
+            let detail = told["detail"].as_str().expect("a sentence");
+            for words in FOREIGN_WORDS {
+                assert!(!detail.contains(words), "{:?}: {detail}", String::from_utf8_lossy(&body));
+            }
+        });
     }
 
     #[test]

@@ -16,6 +16,9 @@ use utoipa::ToSchema;
 /// Longer details are cut: they may quote what the caller sent.
 const DETAIL_BYTES: usize = 400;
 
+/// Longer names of fields are cut: the caller may have made them up.
+const FIELD_BYTES: usize = 100;
+
 /// Why a request was refused and what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem(Box<Content>);
@@ -33,7 +36,7 @@ struct Content {
 impl Problem {
     /// A refusal with a sentence for people.
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Problem {
-        let detail = cut(detail.into());
+        let detail = cut(detail.into(), DETAIL_BYTES);
         Problem(Box::new(Content {
             code,
             detail,
@@ -46,8 +49,9 @@ impl Problem {
 
     /// A refusal of one field; `what` goes on where the field's name stops: "must be ...".
     pub(crate) fn field(code: ErrorCode, field: &str, what: impl std::fmt::Display) -> Problem {
+        let field = cut(Cow::Borrowed(field), FIELD_BYTES).into_owned();
         let mut problem = Problem::new(code, format!("`{field}` {what}"));
-        problem.0.field = Some(field.to_owned());
+        problem.0.field = Some(field);
         problem
     }
 
@@ -58,7 +62,7 @@ impl Problem {
 
     /// Names the field at fault, when it is known from elsewhere.
     pub(crate) fn with_field(mut self, field: Option<String>) -> Problem {
-        self.0.field = field;
+        self.0.field = field.map(|field| cut(Cow::Owned(field), FIELD_BYTES).into_owned());
         self
     }
 
@@ -134,12 +138,12 @@ impl Problem {
 }
 
 /// Cuts at a character's boundary.
-fn cut(detail: Cow<'static, str>) -> Cow<'static, str> {
-    if detail.len() <= DETAIL_BYTES {
-        return detail;
+fn cut(text: Cow<'_, str>, bytes: usize) -> Cow<'_, str> {
+    if text.len() <= bytes {
+        return text;
     }
-    let end = (0..=DETAIL_BYTES).rev().find(|end| detail.is_char_boundary(*end)).unwrap_or(0);
-    Cow::Owned(format!("{}...", &detail[..end]))
+    let end = (0..=bytes).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    Cow::Owned(format!("{}...", &text[..end]))
 }
 
 impl IntoResponse for Problem {
@@ -194,6 +198,10 @@ mod tests {
     fn a_long_detail_is_cut_at_a_character() {
         let problem = Problem::new(ErrorCode::InvalidRequest, "\u{20ac}".repeat(1000));
         assert!(problem.body(None).detail.len() <= DETAIL_BYTES + 3);
+        let problem = Problem::field(ErrorCode::InvalidRequest, &"\u{20ac}".repeat(1000), "is not known here");
+        let body = problem.body(None);
+        assert!(body.field.is_some_and(|field| field.len() <= FIELD_BYTES + 3), "{:?}", body.field);
+        assert!(body.detail.ends_with("` is not known here"), "{}", body.detail);
     }
 
     #[test]

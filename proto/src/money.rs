@@ -32,7 +32,7 @@ pub enum InvalidAmount {
     },
     /// More than one order may name, see [`limits::TRANSACTION_MINOR_UNITS`], or than 64 bits can count.
     #[error(
-        "is too large; one order may name at most {} minor units, which is 10000000000000.00 in USD",
+        "is too large or has too many digits; one order may name at most {} minor units, which is 10000000000000.00 in USD",
         limits::TRANSACTION_MINOR_UNITS
     )]
     TooLarge,
@@ -264,7 +264,7 @@ mod tests {
         assert_eq!(Money::parse_not_negative("10000000000000.01", usd), Err(InvalidAmount::TooLarge));
         assert_eq!(
             InvalidAmount::TooLarge.to_string(),
-            "is too large; one order may name at most 1000000000000000 minor units, which is 10000000000000.00 in USD"
+            "is too large or has too many digits; one order may name at most 1000000000000000 minor units, which is 10000000000000.00 in USD"
         );
         assert_eq!(Money::parse_positive("0", usd), Err(InvalidAmount::NotPositive));
         assert_eq!(Money::parse_positive("-1", usd), Err(InvalidAmount::NotPositive));

@@ -1,13 +1,14 @@
 //! The client API over real ports.
 //!
 //! - `counter`, `resources`, `batches`, `operations`: every route, against real branch servers
-//! - `bad_input`: what callers get wrong, each a clear refusal
+//! - `bad_input`, `bad_bodies`: what callers get wrong, each a clear refusal
 //! - `repeats`: Idempotency-Key
 //! - `faults`: branch servers that hang, break off and come back, played by a scripted one
 //! - `connections`: sockets, limits, the drain
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod bad_bodies;
 mod bad_input;
 mod batches;
 mod connections;

@@ -117,7 +117,12 @@ impl Answer {
         assert_eq!(body["status"], self.status.as_u16(), "{body}");
         assert_eq!((&body["success"], &body["result"]), (&Value::from(false), &Value::from("failure")), "{body}");
         assert!(body["type"].is_string() && body["title"].is_string() && body["detail"].is_string(), "{body}");
+        assert!(self.header("x-request-id").is_some_and(|id| !id.is_empty()), "{body}");
         assert_eq!(body["request_id"].as_str(), self.header("x-request-id"), "{body}");
+        for words in ["invalid type", "invalid value", "`, expected", "unknown variant", "line 1 column", "page_token"]
+        {
+            assert!(!body["detail"].to_string().contains(words), "not our words: {body}");
+        }
         let field = body["field"].as_str().map(|field| format!(" {field}")).unwrap_or_default();
         format!("{} {}{field}", self.status.as_u16(), self.code())
     }
