@@ -38,10 +38,11 @@ impl FromRequest<Arc<App>> for JsonBody {
     type Rejection = Problem;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<JsonBody, Problem> {
+        is_plain(request.headers())?;
         if !says_json(request.headers()) {
             return Err(Problem::new(
                 ErrorCode::UnsupportedMediaType,
-                "send the header Content-Type: application/json",
+                "send the header Content-Type: application/json, once; the body is read as UTF-8",
             ));
         }
         read(request, app).await.map(JsonBody)
@@ -59,6 +60,7 @@ impl FromRequest<Arc<App>> for EmptyBody {
         #[serde(deny_unknown_fields)]
         struct Nothing {}
 
+        is_plain(request.headers())?;
         let says_json = says_json(request.headers());
         let body = read(request, app).await?;
         if body.is_empty() {
@@ -71,11 +73,29 @@ impl FromRequest<Arc<App>> for EmptyBody {
     }
 }
 
+/// Refuses a compressed body: it would be read as what it is not.
+fn is_plain(headers: &HeaderMap) -> Result<(), Problem> {
+    if headers
+        .get_all(header::CONTENT_ENCODING)
+        .iter()
+        .all(|coding| coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Ok(());
+    }
+    Err(Problem::new(ErrorCode::UnsupportedMediaType, "send the body as it is, without Content-Encoding"))
+}
+
+/// Whether there is one Content-Type, and it is JSON in the one character set that JSON has.
 fn says_json(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(|value| {
-        let essence = value.split(';').next().unwrap_or("");
-        essence.trim().eq_ignore_ascii_case("application/json")
-    })
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (types.next(), types.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
+    let mut parts = value.split(';').map(str::trim);
+    let is_json = parts.next().is_some_and(|essence| essence.eq_ignore_ascii_case("application/json"));
+    is_json
+        && parts.filter_map(|parameter| parameter.split_once('=')).all(|(name, value)| {
+            !name.eq_ignore_ascii_case("charset") || value.trim_matches('"').eq_ignore_ascii_case("utf-8")
+        })
 }
 
 async fn read(request: Request, app: &App) -> Result<Bytes, Problem> {

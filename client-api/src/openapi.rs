@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::problem::{Problem, ProblemBody};
 use axum::Router;
 use axum::extract::Path;
+use axum::extract::rejection::PathRejection;
 use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
@@ -101,15 +102,20 @@ async fn front_page() -> Response {
     }
 }
 
-async fn asset(Path(file): Path<String>) -> Response {
+async fn asset(file: Result<Path<String>, PathRejection>) -> Response {
+    let Ok(Path(file)) = file else { return no_file().into_response() };
     match utoipa_swagger_ui::serve(&file, swagger_config()) {
         Ok(Some(file)) => ([(header::CONTENT_TYPE, file.content_type)], file.bytes.into_owned()).into_response(),
-        Ok(None) => Problem::new(ErrorCode::NotFound, "the documentation has no such file").into_response(),
+        Ok(None) => no_file().into_response(),
         Err(failure) => {
             tracing::error!(error = %failure, file, "a file of the documentation cannot be served");
             Problem::internal().into_response()
         }
     }
+}
+
+fn no_file() -> Problem {
+    Problem::new(ErrorCode::NotFound, "the documentation has no such file")
 }
 
 fn swagger_config() -> Arc<Config<'static>> {

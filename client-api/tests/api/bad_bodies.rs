@@ -149,13 +149,32 @@ async fn a_name_that_the_caller_made_up_is_told_in_short() {
 async fn the_wrong_content_type() {
     let (api, _branch) = api().await;
     let body = r#"{"customer_id":1,"type":"steal"}"#;
-    for content_type in ["", "text/plain", "application/x-www-form-urlencoded", "application/jsonx", "text/json"] {
+    for content_type in [
+        "",
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "text/json",
+        "application/json; charset=latin1",
+        "application/json;Charset=\"utf-16\"",
+    ] {
         let request = api.request(Method::POST, "/transaction").header("Content-Type", content_type).body(body);
         assert_eq!(answer(request).await.refusal(), "415 UNSUPPORTED_MEDIA_TYPE", "{content_type}");
     }
     let request = api.request(Method::POST, "/transaction").body(body);
     assert_eq!(answer(request).await.refusal(), "415 UNSUPPORTED_MEDIA_TYPE");
-    for content_type in ["application/json", "application/json; charset=utf-8", "Application/JSON"] {
+    let json = || api.request(Method::POST, "/transaction").header("Content-Type", "application/json");
+    let twice = json().header("Content-Type", "text/plain").body(body);
+    assert_eq!(answer(twice).await.refusal(), "415 UNSUPPORTED_MEDIA_TYPE");
+    for (coding, refusal) in [
+        ("gzip", "415 UNSUPPORTED_MEDIA_TYPE"),
+        ("br", "415 UNSUPPORTED_MEDIA_TYPE"),
+        ("identity", "400 INVALID_REQUEST type"),
+    ] {
+        assert_eq!(answer(json().header("Content-Encoding", coding).body(body)).await.refusal(), refusal, "{coding}");
+    }
+    for content_type in ["application/json", "application/json; charset=utf-8", "Application/JSON ; Charset=\"UTF-8\""]
+    {
         let request = api.request(Method::POST, "/transaction").header("Content-Type", content_type).body(body);
         assert_eq!(answer(request).await.refusal(), "400 INVALID_REQUEST type", "{content_type}");
     }

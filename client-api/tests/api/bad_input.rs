@@ -249,6 +249,11 @@ async fn addresses_and_parameters() {
         ("/transaction/", "404 NOT_FOUND"),
         ("/v2/branches", "404 NOT_FOUND"),
         ("/docs/nothing.js", "404 NOT_FOUND"),
+        ("/docs/%ff", "404 NOT_FOUND"),
+        ("//transaction", "404 NOT_FOUND"),
+        ("/%74ransaction", "404 NOT_FOUND"),
+        ("/v1/customers/1%2f2", "400 INVALID_CUSTOMER_ID customer_id"),
+        ("/v1/customers/%D9%A1", "400 INVALID_CUSTOMER_ID customer_id"),
     ] {
         let answer = api.get(path).await;
         assert_eq!(answer.refusal(), refusal, "{path}");
@@ -302,6 +307,9 @@ async fn operations_of_a_batch_answer_for_themselves() {
         r#"{"type":"deposit","account_number":"1","amount":1}"#,
         r#"{"type":"deposit","account_number":"0011000000000130","amount":1}"#,
         r#"{"type":"close","customer_id":1}"#,
+        r#"{"type":"close","account_number":"0001000000000145","memo":"moved away"}"#,
+        r#"{"type":"freeze","account_number":"0001000000000145","currency":"EUR"}"#,
+        r#"{"type":"freeze","account_number":"0001000000000145","amount":1}"#,
         r#"{"type":"steal","customer_id":1}"#,
         r#"{"type":"query","customer_id":1,"idempotency_key":""}"#,
         r#"{"type":"query","customer":1}"#,
@@ -323,6 +331,9 @@ async fn operations_of_a_batch_answer_for_themselves() {
     400 INVALID_ACCOUNT_NUMBER account_number
     404 BRANCH_NOT_FOUND null
     400 INVALID_ACCOUNT_NUMBER account_number
+    400 INVALID_REQUEST memo
+    400 INVALID_REQUEST currency
+    400 INVALID_AMOUNT amount
     400 INVALID_REQUEST type
     400 INVALID_IDEMPOTENCY_KEY idempotency_key
     400 INVALID_REQUEST customer

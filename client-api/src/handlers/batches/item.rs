@@ -121,6 +121,16 @@ fn movement(item: Item<'_>, target: Target) -> Result<Movement, Problem> {
 
 fn change(item: &Item<'_>, target: Target, change: AccountChange) -> Result<Operation, Problem> {
     fields::no_amount(item.amount)?;
+    let said =
+        [("currency", item.currency.is_some()), ("memo", item.memo.is_some()), ("metadata", item.metadata.is_some())];
+    if let Some((field, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
+        // It would be lost without a word.
+        return Err(Problem::field(
+            ErrorCode::InvalidRequest,
+            field,
+            "has no meaning when an account is frozen, unfrozen or closed; leave it out",
+        ));
+    }
     match target {
         Target::Account(account) => Ok(Operation::ChangeAccount { account, change }),
         Target::Customer(_) => {
