@@ -8,7 +8,7 @@ use crate::request_id::{self, REQUEST_ID};
 use crate::routes;
 use crate::settings::Auth;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bank_proto::ErrorCode;
@@ -35,6 +35,9 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
 
     let place = app.in_flight.enter();
     let refusal = match key {
+        _ if !names_host(&request) => {
+            Some(Problem::new(ErrorCode::InvalidRequest, "send the header Host once; HTTP/1.1 requires it"))
+        }
         _ if path.is_some_and(|path| needs_sign_in(&app, path)) => {
             Some(Problem::new(ErrorCode::Unauthenticated, "say who you are; without that this bank tells nothing"))
         }
@@ -67,6 +70,16 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     app.metrics.record(route, answer.status(), started.elapsed());
     answer
+}
+
+/// HTTP/1.1 requires exactly one Host (RFC 9112, 3.2); older callers may leave it out.
+fn names_host(request: &Request) -> bool {
+    let mut hosts = request.headers().get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(_), None) => true,
+        (None, _) => request.version() == Version::HTTP_10,
+        (Some(_), Some(_)) => false,
+    }
 }
 
 fn needs_sign_in(app: &App, path: &str) -> bool {

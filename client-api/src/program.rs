@@ -122,7 +122,7 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let (stopping, stop_asked) = watch::channel(false);
     let router = routes::router(Arc::clone(&app));
     tokio::spawn(fold_metrics(Arc::clone(&app), stop_asked.clone()));
-    let serving = tokio::spawn(server::serve(listener, router, stop_asked, settings.drain_timeout()));
+    let serving = tokio::spawn(server::serve(listener, router, app, stop_asked, settings.drain_timeout()));
     Ok(Running { address, stopping, serving })
 }
 

@@ -1,5 +1,8 @@
 //! Connections: accepted up to a limit, watched while they send their heads, drained at the end.
 
+mod refusing;
+
+use crate::app::App;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
@@ -7,7 +10,9 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use refusing::{Refusing, Turn};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -30,6 +35,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) async fn serve(
     listener: TcpListener,
     router: Router,
+    app: Arc<App>,
     mut stopping: watch::Receiver<bool>,
     drain_timeout: Duration,
 ) {
@@ -41,7 +47,7 @@ pub(crate) async fn serve(
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(stream, router.clone(), stopping.clone()));
+                    connections.spawn(converse(stream, router.clone(), Arc::clone(&app), stopping.clone()));
                 }
                 Err(failure) => {
                     tracing::warn!(error = %failure, "a connection could not be accepted");
@@ -65,12 +71,23 @@ pub(crate) async fn stop_asked(stopping: &mut watch::Receiver<bool>) {
 }
 
 /// One connection, from its first request to its last.
-async fn converse(stream: TcpStream, router: Router, mut stopping: watch::Receiver<bool>) {
+async fn converse(stream: TcpStream, router: Router, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if let Err(failure) = stream.set_nodelay(true) {
         tracing::debug!(error = %failure, "a connection keeps its delay");
     }
-    let service = service_fn(move |request: Request<Incoming>| router.clone().call(request.map(Body::new)));
+    let turn = Arc::new(Turn::default());
+    let stream = Refusing::new(stream, Arc::clone(&turn), app);
+    let service = service_fn(move |request: Request<Incoming>| {
+        turn.ask();
+        let turn = Arc::clone(&turn);
+        let handling = router.clone().call(request.map(|body| Body::new(Arc::clone(&turn).watch(body))));
+        async move {
+            let answer = handling.await;
+            turn.answer();
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)

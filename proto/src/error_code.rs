@@ -81,6 +81,8 @@ error_codes! {
     UnsupportedCompression = "UNSUPPORTED_COMPRESSION", 501, Unimplemented, "The compression is not known";
     /// The body or message is larger than allowed; sent again it would be refused again.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413, InvalidArgument, "The body is too large";
+    /// Address and headers of the HTTP request are larger than allowed. Send less.
+    RequestHeadTooLarge = "REQUEST_HEAD_TOO_LARGE", 431, InvalidArgument, "The head of the request is too large";
     /// The body is not application/json.
     UnsupportedMediaType = "UNSUPPORTED_MEDIA_TYPE", 415, InvalidArgument, "The body must be application/json";
     /// Less is available than the amount.
