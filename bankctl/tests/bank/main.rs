@@ -3,6 +3,7 @@
 //! - [`support`]: starts, kills and watches banks
 //! - [`up`]: starting, watching, stopping, and what is refused
 //! - [`crash`]: kill -9 of everything under load
+//! - [`readme`]: the curl lines of README.md and of the greeting
 //! - [`replay`]: event files and what they print
 //! - [`bench`]: that it runs, counts and verifies
 //! - [`verify`]: sound books, and a row that somebody changed
@@ -11,6 +12,7 @@
 
 mod bench;
 mod crash;
+mod readme;
 mod replay;
 mod support;
 mod up;

@@ -55,8 +55,22 @@ pub(crate) struct Bank {
 impl Bank {
     /// Starts a bank on free ports and waits until it is open.
     pub(crate) fn up(data: &Path) -> Bank {
+        let (mut bank, greeting) = Bank::greeting(data, &["--json"], |line| line.starts_with('{'));
+        let Ok(greeting) = serde_json::from_str::<Value>(&greeting) else {
+            panic!("no greeting but {greeting:?}; it said:\n{}", bank.said());
+        };
+        bank.http = greeting["http"].as_str().expect("an address").to_owned();
+        bank
+    }
+
+    /// The same, greeting people; gives what it greets them with.
+    pub(crate) fn up_for_people(data: &Path) -> (Bank, String) {
+        Bank::greeting(data, &[], |line| line.starts_with("Ctrl-C"))
+    }
+
+    fn greeting(data: &Path, flags: &[&str], is_last: impl Fn(&str) -> bool) -> (Bank, String) {
         let mut command = bankctl();
-        command.args(["up", "--json", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(["up", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]).args(flags).arg("--data").arg(data);
         let mut up =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
         let said = Arc::new(Mutex::new(String::new()));
@@ -66,14 +80,14 @@ impl Bank {
             move || errors.lines().map_while(Result::ok).for_each(|line| *said.lock().expect("text") += &(line + "\n"))
         });
         let mut greeting = String::new();
-        let mut output = BufReader::new(up.stdout.take().expect("a pipe"));
-        output.read_line(&mut greeting).expect("a line");
-        let Ok(greeting) = serde_json::from_str::<Value>(&greeting) else {
-            panic!("no greeting but {greeting:?}; it said:\n{}", said.lock().expect("text"));
-        };
-        let http = greeting["http"].as_str().expect("an address").to_owned();
+        for line in BufReader::new(up.stdout.take().expect("a pipe")).lines().map_while(Result::ok) {
+            greeting += &format!("{line}\n");
+            if is_last(&line) {
+                break;
+            }
+        }
         let client = reqwest::Client::builder().no_proxy().build().expect("a client");
-        Bank { up, http, said, client }
+        (Bank { up, http: String::new(), said, client }, greeting)
     }
 
     /// What it said for people so far.
