@@ -143,6 +143,29 @@ mod tests {
     }
 
     #[test]
+    fn any_header_is_a_printable_key_or_refused() {
+        bolero::check!().for_each(|bytes| {
+            let Ok(value) = HeaderValue::from_bytes(bytes) else { return };
+            match key_for(&[value.as_bytes()]) {
+                Ok(text) => {
+                    assert_eq!(text.as_bytes(), bytes, "nothing is lost on the way");
+                    assert!((1..=255).contains(&text.len()) && !text.chars().any(char::is_control), "{text:?}");
+                }
+                Err(code) => assert_eq!(code, ErrorCode::InvalidIdempotencyKey),
+            }
+            // Alone or inside a batch, the same key is the same id.
+            let owner = BranchId::new(1).expect("a branch");
+            let id = |key: &IdempotencyKey| key.transaction_id(owner);
+            if let Ok(key) =
+                std::str::from_utf8(bytes).map_err(drop).and_then(|text| IdempotencyKey::parse(text).map_err(drop))
+            {
+                assert_eq!(key_for(&[bytes]).as_deref().map(str::as_bytes), Ok(bytes));
+                assert_eq!(id(&key), id(&IdempotencyKey(value)));
+            }
+        });
+    }
+
+    #[test]
     fn the_operations_of_a_batch_have_ids_of_their_own() {
         let owner = BranchId::new(1).expect("a branch");
         let key = IdempotencyKey::parse("k").expect("a key");

@@ -28,7 +28,9 @@ impl Timestamp {
     /// Reads RFC 3339 text with any offset. None when it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Timestamp> {
-        text.parse::<jiff::Timestamp>().ok().map(|moment| Timestamp(moment.as_microsecond()))
+        // A zone's name in brackets would be read over, even where it contradicts the offset.
+        let plain = Some(text).filter(|text| !text.contains('['));
+        plain.and_then(|text| text.parse::<jiff::Timestamp>().ok()).map(|moment| Timestamp(moment.as_microsecond()))
     }
 }
 
@@ -52,5 +54,22 @@ mod tests {
         assert_eq!(Timestamp::parse("2026-11-18T12:06:40.000001+01:00"), Some(moment));
         assert_eq!(Timestamp::from_wire(&moment.to_wire()), Some(moment));
         assert_eq!(Timestamp::parse("yesterday"), None);
+        assert_eq!(Timestamp::parse("2026-11-18T11:06:40Z[Europe/Paris]"), None);
+    }
+
+    #[test]
+    fn any_moment_that_is_read_is_written_so_that_it_is_read_again() {
+        // The years 1 to 9999, which RFC 3339 can write.
+        let years = -62_135_596_800_000_000..=253_402_207_200_000_000_i64;
+        bolero::check!().with_type::<(Vec<u8>, i64, i32)>().for_each(|(bytes, number, nanos)| {
+            let text = String::from_utf8_lossy(bytes);
+            let wire = prost_types::Timestamp { seconds: *number, nanos: *nanos };
+            let written = Timestamp(number % years.end());
+            for moment in [Timestamp::parse(&text), Timestamp::from_wire(&wire), Some(written)].into_iter().flatten() {
+                assert_eq!(Timestamp::from_wire(&moment.to_wire()), Some(moment));
+                let shown = moment.to_string();
+                assert!(!years.contains(&moment.0) || Timestamp::parse(&shown) == Some(moment), "{shown}");
+            }
+        });
     }
 }

@@ -173,3 +173,55 @@ fn decode(bytes: &[u8]) -> Option<(Ledger, Timestamp)> {
     }
     reader.0.is_empty().then_some((ledger, booked_at))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Books with every kind of thing in them.
+    fn books() -> Ledger {
+        let mut ledger = Ledger::restore(true);
+        let customer = |number| CustomerId::new(number).expect("a customer");
+        let kinds = [
+            (AccountKind::Customer(Product::Savings), Some(customer(1)), vec![customer(2), customer(13)]),
+            (AccountKind::VaultCash, None, Vec::new()),
+            (AccountKind::Clearing(BranchId::new(3).expect("a branch")), None, Vec::new()),
+        ];
+        for (serial, (kind, customer, holders)) in (1..).zip(kinds) {
+            let account = Account {
+                kind,
+                state: AccountState::Frozen,
+                currency: Currency::USD,
+                customer,
+                balance: -5,
+                overdraft_limit: 7,
+                head: 9,
+                opened_at: Timestamp(11),
+            };
+            ledger.restore_account(AccountSerial(serial), account, holders);
+        }
+        ledger.restore_customer(customer(4));
+        ledger
+    }
+
+    #[test]
+    fn any_bytes_are_books_or_none_and_books_stay_the_same() {
+        let whole = encode(&books(), Timestamp(13));
+        let (ledger, booked_at) = decode(&whole).expect("books");
+        assert!(ledger.same_as(&books()) && booked_at == Timestamp(13));
+        bolero::check!().with_type::<(Vec<u8>, u16, bool)>().for_each(|(bytes, place, cut)| {
+            let mut other = whole.clone();
+            let start = usize::from(*place) % other.len();
+            let end = (start + bytes.len()).min(other.len());
+            other[start..end].copy_from_slice(&bytes[..end - start]);
+            if *cut {
+                other.truncate(end);
+            }
+            for bytes in [bytes, &other] {
+                let Some((ledger, booked_at)) = decode(bytes) else { continue };
+                let again = decode(&encode(&ledger, booked_at));
+                assert!(again.is_some_and(|(same, moment)| same.same_as(&ledger) && moment == booked_at), "{bytes:?}");
+            }
+        });
+    }
+}

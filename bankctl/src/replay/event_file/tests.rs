@@ -105,14 +105,30 @@ fn a_joint_account_needs_equal_balances_and_a_customer_of_its_branch() {
 
 #[test]
 fn any_bytes_are_a_file_or_refused_without_panic() {
-    use rand::{Rng as _, RngExt as _, SeedableRng as _};
-    let mut chance = rand::rngs::SmallRng::seed_from_u64(3);
-    for _ in 0..2000 {
-        let mut bytes = THREE_AT_400.as_bytes().to_vec();
-        for _ in 0..chance.random_range(1..4) {
-            let place = chance.random_range(0..bytes.len());
-            bytes[place] = chance.next_u32().to_le_bytes()[0];
-        }
-        let _ = EventFile::parse(&bytes, true);
-    }
+    type Entries = Vec<(bool, u8, u8, u8)>;
+    bolero::check!().with_type::<(Entries, Vec<(u16, u8)>, Vec<u8>, bool)>().for_each(
+        |(entries, patches, alone, joint)| {
+            // Few numbers, so that they meet: a file of any entries, one with any bytes in it, and any bytes.
+            let entries = entries.iter().map(|(is_branch, id, money, event)| match is_branch {
+            true => format!(r#"{{"id":{},"type":"branch","balance":{}}}"#, id % 3, money % 2),
+            false => format!(
+                r#"{{"id":{},"type":"customer","events":[{{"id":{event},"interface":"deposit","money":{money}}}]}}"#,
+                id % 5
+            ),
+        });
+            let generated = format!("[{}]", entries.collect::<Vec<_>>().join(",")).into_bytes();
+            let mut patched = THREE_AT_400.as_bytes().to_vec();
+            for (place, byte) in patches {
+                let place = usize::from(*place) % patched.len();
+                patched[place] = *byte;
+            }
+            for bytes in [alone, &patched, &generated] {
+                let Ok(file) = EventFile::parse(bytes, *joint) else { continue };
+                assert!(file.events.is_sorted_by(|one, next| one.id < next.id), "each once, in order");
+                assert!(file.events.iter().all(|event| file.customers.contains(&event.customer)));
+                assert!(file.branches.values().all(|balance| balance.minor() >= 0));
+                assert!(!joint || file.holders().is_some(), "{}", String::from_utf8_lossy(bytes));
+            }
+        },
+    );
 }

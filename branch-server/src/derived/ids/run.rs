@@ -36,7 +36,9 @@ impl RunFile {
 
     fn parse(name: &str) -> Option<RunFile> {
         let (first, last) = name.strip_prefix(PREFIX)?.split_once('-')?;
-        Some(RunFile { first: first.parse().ok()?, last: last.parse().ok()? })
+        let file = RunFile { first: first.parse().ok()?, last: last.parse().ok()? };
+        // A file of another spelling is none of ours, and would not be found under our name for it.
+        (file.name() == name).then_some(file)
     }
 
     /// The runs of a directory, oldest first; of two that begin together, the longer first.
@@ -275,5 +277,46 @@ impl Iterator for Merge {
             Err(error) => return Some(Err(error)),
         }
         Some(Ok(smallest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_has_one_name() {
+        bolero::check!().with_type::<(u64, u64, Vec<u8>)>().for_each(|(first, last, bytes)| {
+            let file = RunFile { first: *first, last: *last };
+            assert_eq!(RunFile::parse(&file.name()), Some(file));
+            let other = format!("{PREFIX}{}", String::from_utf8_lossy(bytes));
+            let spelled_otherwise = format!("{PREFIX}0{first}-+{last}");
+            for name in [other, spelled_otherwise] {
+                assert!(RunFile::parse(&name).is_none_or(|file| file.name() == name), "{name}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_run_is_whole_or_none() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let branch = BranchId::new(1).expect("a branch");
+        let name = RunFile { first: 1, last: 9 };
+        let ids = (1..=9).map(|number| Ok((u128::from(number) << 90, number)));
+        Run::write(directory.path(), branch, name, 9, ids).expect("written");
+        let whole = std::fs::read(directory.path().join(name.name())).expect("bytes");
+        let is_read = |mut bytes: &[u8]| matches!(Run::read(&mut bytes, branch, name), Ok(Some(_)));
+        assert!(is_read(&whole));
+        bolero::check!().with_type::<(Vec<u8>, u16, bool)>().for_each(|(bytes, place, cut)| {
+            assert!(!is_read(bytes), "bytes that nobody wrote");
+            let mut damaged = whole.clone();
+            let start = usize::from(*place) % damaged.len();
+            let end = (start + bytes.len()).min(damaged.len());
+            damaged[start..end].copy_from_slice(&bytes[..end - start]);
+            if *cut {
+                damaged.truncate(end);
+            }
+            assert_eq!(is_read(&damaged), damaged == whole);
+        });
     }
 }
