@@ -5,7 +5,7 @@ use crate::derived;
 use crate::journal::{JournalReader, Sequence};
 use crate::service::{Bank, told_to_callers};
 use crate::teller::opening::OpenBranchError;
-use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, RowError, TellerHandle, spawn};
+use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, Parcel, RowError, TellerHandle, spawn};
 use bank_proto::BranchId;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -30,12 +30,24 @@ pub(crate) struct Teller {
     directory: PathBuf,
     handle: TellerHandle,
     synced: watch::Receiver<Sequence>,
+    epoch: u64,
     thread: JoinHandle<Desk>,
 }
 
 impl Teller {
     /// Starts the thread.
-    pub(crate) fn start(branch: BranchId, directory: PathBuf, desk: Desk) -> std::io::Result<Teller> {
+    ///
+    /// What leaves for other branches goes into `parcels`; the desk's outbox, which an earlier owner left
+    /// behind, goes there first.
+    pub(crate) fn start(
+        branch: BranchId,
+        directory: PathBuf,
+        mut desk: Desk,
+        parcels: mpsc::UnboundedSender<Vec<Parcel>>,
+    ) -> Result<Teller, Fatal> {
+        // The courier ends after the teller: it takes whatever is sent.
+        let _ = parcels.send(desk.outbox()?);
+        let epoch = desk.journal().epoch();
         let mut snapshots = Snapshots::new(branch, directory.clone(), desk.journal().last_sequence());
         let (newest, synced) = watch::channel(desk.journal().last_sequence());
         let label = branch.to_string();
@@ -53,6 +65,9 @@ impl Teller {
                 newest.send_replace(desk.journal().last_sequence());
                 snapshots.offer(desk);
             }
+            if !report.parcels.is_empty() {
+                let _ = parcels.send(report.parcels);
+            }
             if report.storage_full {
                 full.increment(1);
             }
@@ -63,8 +78,9 @@ impl Teller {
             tracing::error!(%branch, error = %fatal, "the journal failed; the process ends and recovers on restart");
             std::process::exit(EXIT_INTERNAL);
         };
-        let (handle, thread) = spawn(&format!("teller-{branch}"), desk, between, on_fatal)?;
-        Ok(Teller { branch, directory, handle, synced, thread })
+        let spawned = spawn(&format!("teller-{branch}"), desk, between, on_fatal);
+        let (handle, thread) = spawned.map_err(|error| Fatal(error.to_string()))?;
+        Ok(Teller { branch, directory, handle, synced, epoch, thread })
     }
 
     /// The way to it.
@@ -75,6 +91,11 @@ impl Teller {
     /// The last row that is durable, as it grows.
     pub(crate) fn synced(&self) -> watch::Receiver<Sequence> {
         self.synced.clone()
+    }
+
+    /// The epoch under which it writes.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// Tells it to end, waits until it has served what waits, and writes the books down.
@@ -140,10 +161,16 @@ pub(crate) fn scrub(
     mut opened: mpsc::UnboundedReceiver<BranchId>,
 ) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
-        while let Some(branch) = opened.recv().await {
+        loop {
+            let branch = tokio::select! {
+                () = bank.drained() => return,
+                Some(branch) = opened.recv() => branch,
+                else => return,
+            };
             let directory = data_directory::branch_directory(&directory, branch);
-            match scrub_branch(branch, &directory).await {
-                Ok(rows) => tracing::debug!(%branch, rows, "the journal was read through and is whole"),
+            match scrub_branch(&bank, branch, &directory).await {
+                Ok(None) => return,
+                Ok(Some(rows)) => tracing::debug!(%branch, rows, "the journal was read through and is whole"),
                 Err(error) => {
                     tracing::error!(%branch, %error, "the branch's journal is damaged; the branch stops");
                     report_state(branch, "damaged");
@@ -154,7 +181,9 @@ pub(crate) fn scrub(
     })
 }
 
-async fn scrub_branch(branch: BranchId, directory: &Path) -> Result<Sequence, OpenBranchError> {
+/// None when the server was told to stop first. A step that has begun is waited for, so that nothing
+/// reads the journal any more when the server has stopped.
+async fn scrub_branch(bank: &Bank, branch: BranchId, directory: &Path) -> Result<Option<Sequence>, OpenBranchError> {
     let mut reader = JournalReader::open(directory)?;
     let end = reader.last_sequence()?;
     let mut fold = Fold::from(branch, Folded::empty());
@@ -166,9 +195,12 @@ async fn scrub_branch(branch: BranchId, directory: &Path) -> Result<Sequence, Op
         let outcome;
         (reader, fold, outcome) = step.await.map_err(std::io::Error::other)?;
         outcome?;
-        tokio::time::sleep(SCRUB_PAUSE).await;
+        tokio::select! {
+            () = bank.drained() => return Ok(None),
+            () = tokio::time::sleep(SCRUB_PAUSE) => {}
+        }
     }
-    Ok(end)
+    Ok(Some(end))
 }
 
 fn scrub_step(reader: &mut JournalReader, fold: &mut Fold) -> Result<(), OpenBranchError> {

@@ -62,6 +62,13 @@ impl Entropy {
         bytes
     }
 
+    /// A random part of a time, up to the whole of it.
+    pub fn part_of(&self, whole: std::time::Duration) -> std::time::Duration {
+        use rand::RngExt as _;
+        let micros = u64::try_from(whole.as_micros()).unwrap_or(u64::MAX);
+        std::time::Duration::from_micros(self.generator().random_range(0..=micros))
+    }
+
     fn generator(&self) -> std::sync::MutexGuard<'_, rand::rngs::StdRng> {
         // A thread that panicked while drawing has left a generator that still draws.
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)

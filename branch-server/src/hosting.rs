@@ -7,11 +7,13 @@ use crate::environment::Clock;
 use crate::server::StartError;
 use crate::service::{Bank, Hosted, OpenBranch, told_to_callers};
 use crate::teller::opening::{self, OpenBranchError};
+use crate::transfers::{Courier, Watchers};
 use bank_proto::{Assignment, BranchId};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// How long a branch that could not be opened waits for the first next try. Each pause is twice the
 /// one before.
@@ -32,8 +34,8 @@ pub(crate) struct Opener {
 
 /// What came of a try.
 pub(crate) enum Attempt {
-    /// It serves.
-    Open(OpenBranch, Teller),
+    /// It serves, with its teller and the courier that takes its transfers to other branches.
+    Open(OpenBranch, Teller, Courier),
     /// It must not serve, for good.
     Damaged(Reason),
     /// It cannot be opened now, and may be later.
@@ -100,11 +102,14 @@ impl Opener {
             }
         };
         let (reader, folded_rows) = (Arc::new(Mutex::new(opened.reader)), opened.folded_rows);
-        let teller = Teller::start(branch, directory, opened.desk).map_err(|error| system(&error))?;
+        let (sender, parcels) = mpsc::unbounded_channel();
+        let teller = Teller::start(branch, directory, opened.desk, sender).map_err(|error| system(&error))?;
         tracing::info!(%branch, folded_rows, "the branch is open");
         report_state(branch, "open");
-        let open = OpenBranch { teller: teller.handle(), reader, synced: teller.synced() };
-        Ok(Attempt::Open(open, teller))
+        let (epoch, watchers) = (teller.epoch(), Arc::new(Watchers::default()));
+        let courier = Courier { branch, epoch, teller: teller.handle(), watchers: watchers.clone(), parcels };
+        let open = OpenBranch { teller: teller.handle(), reader, synced: teller.synced(), epoch, watchers };
+        Ok(Attempt::Open(open, teller, courier))
     }
 
     /// Remembers that every branch was opened here once.
@@ -116,13 +121,15 @@ impl Opener {
     }
 
     /// Tries again until no branch is late any more or the server is told to stop, and returns the
-    /// tellers that it started. `opened` is told each branch that opened.
+    /// tellers that it started, each with its courier. `opened` is told each branch that opened;
+    /// the couriers run until the other end of `until` is gone.
     pub(crate) async fn open_late(
         self,
         bank: Arc<Bank>,
         mut late: Vec<Late>,
         opened: mpsc::UnboundedSender<BranchId>,
-    ) -> Vec<Teller> {
+        until: watch::Receiver<()>,
+    ) -> Vec<(Teller, JoinHandle<()>)> {
         let mut tellers = Vec::new();
         let mut pause = FIRST_PAUSE;
         while !late.is_empty() {
@@ -137,9 +144,9 @@ impl Opener {
                 }
                 let Late { branch: id, was_founded, .. } = branch;
                 let logged = match self.open(id, was_founded).await {
-                    Ok(Attempt::Open(open, teller)) => {
+                    Ok(Attempt::Open(open, teller, courier)) => {
                         bank.change(id, Hosted::open(open));
-                        tellers.push(teller);
+                        tellers.push((teller, tokio::spawn(courier.run(bank.clone(), until.clone()))));
                         // The scrub ends before this does only when the server stops.
                         let _ = opened.send(id);
                         continue;

@@ -4,6 +4,7 @@
 //! - [`command`]: what can be asked
 //! - [`entry`]: what then happens, one entry per journal row
 //! - [`refusal`]: why not
+//! - [`transfer`]: money to and from other branches, and what the books know of each
 //! - [`decide`]: command -> entries or refusal, changing nothing
 //! - [`apply`]: entries -> balances, and the way back when they could not be stored
 //! - [`trial_balance`]: the sums that must be zero
@@ -21,16 +22,18 @@ mod refusal;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod trial_balance;
 
 pub use account::{Account, AccountKind, AccountState, Product};
 pub use apply::Posted;
 pub use command::{AskedAmount, Command, Target};
 pub use entry::{Entries, Entry, Movement};
-pub use refusal::Refusal;
+pub use refusal::{PayeeProblem, Refusal};
+pub use transfer::{Arrival, Outcome, Outgoing, PairFault, Payee, PeerView};
 pub use trial_balance::TrialBalanceLine;
 
-use bank_proto::{AccountSerial, Currency, CustomerId};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, TransactionKey};
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
@@ -49,6 +52,10 @@ pub struct Ledger {
     joint_holders: FixedMap<AccountSerial, Vec<CustomerId>>,
     /// The bank's own accounts, opened when first needed.
     house: BTreeMap<(AccountKind, Currency), AccountSerial>,
+    /// What was exchanged with each other branch.
+    pairs: BTreeMap<BranchId, transfer::Pair>,
+    /// Where in the pairs' outboxes a transfer stands that has not ended.
+    in_flight: FixedMap<TransactionKey, (BranchId, u64)>,
     /// The way back to the last durable state.
     undo: Vec<apply::Undo>,
 }

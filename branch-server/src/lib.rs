@@ -6,7 +6,7 @@
 //! 4. [`journal`]: stores the batch as one group commit and syncs it
 //! 5. [`service`]: the answer becomes a wire message
 //!
-//! Beside that path: [`derived`] (snapshots and ids, made from the journal and deletable),
+//! Beside that path: [`transfers`] (money on its way to other branches), [`derived`] (snapshots and ids, made from the journal and deletable),
 //! [`verify`] (proves all of it again), and the process itself: [`Settings`], [`start`], [`run`].
 
 #![forbid(unsafe_code)]
@@ -25,6 +25,7 @@ mod service;
 mod settings;
 mod telemetry;
 pub mod teller;
+mod transfers;
 pub mod verify;
 
 pub use process::run;

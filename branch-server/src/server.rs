@@ -1,18 +1,22 @@
 //! A branch server from settings to drained: open every branch, serve, stop.
 
+use crate::branches::Teller;
 use crate::environment::{Clock, Entropy, SystemClock};
 use crate::hosting::{self, Attempt, Late, Opener};
-use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, OwnWords, nobody};
+use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, OwnWords, nobody};
 use crate::settings::{Settings, SettingsError, Store};
+use crate::transfers::Courier;
 use crate::{branches, data_directory, operations, telemetry};
 use bank_proto::wire::bank_service_server::BankServiceServer;
+use bank_proto::wire::inter_branch_service_server::InterBranchServiceServer;
 use bank_proto::{limits, wire};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::server::HealthReporter;
 
@@ -51,7 +55,7 @@ pub enum StartError {
 pub struct Running {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    served: tokio::task::JoinHandle<()>,
+    served: JoinHandle<()>,
 }
 
 impl Running {
@@ -87,13 +91,13 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let server = settings.server_ordinal;
     let opener = Opener { directory: directory.clone(), assignment, server, clock: clock.clone() };
     let mut hosted = BTreeMap::new();
-    let (mut tellers, mut late) = (Vec::new(), Vec::new());
+    let (mut opened_now, mut late) = (Vec::new(), Vec::new());
     let (opened, to_scrub) = mpsc::unbounded_channel();
     for branch in assignment.branches_of(server) {
         let was_founded = data_directory::was_founded(directory, server);
         let state = match opener.open(branch, was_founded).await? {
-            Attempt::Open(open, teller) => {
-                tellers.push(teller);
+            Attempt::Open(open, teller, courier) => {
+                opened_now.push((teller, courier));
                 // The scrub begins below.
                 let _ = opened.send(branch);
                 Hosted::open(open)
@@ -116,18 +120,27 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     }
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, Entropy::from_system(), clock.clone()));
     let scrub = branches::scrub(bank.clone(), directory.clone(), to_scrub);
-    let late = tokio::spawn(opener.open_late(bank.clone(), late, opened));
+    let (couriers_go_on, until) = watch::channel(());
+    let late = tokio::spawn(opener.open_late(bank.clone(), late, opened, until.clone()));
+    let spawn_courier =
+        |(teller, courier): (Teller, Courier)| (teller, tokio::spawn(courier.run(bank.clone(), until.clone())));
+    let mut serving: Vec<_> = opened_now.into_iter().map(spawn_courier).collect();
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<BankServiceServer<BankEdge>>().await;
     health.set_service_status("liveness", tonic_health::ServingStatus::Serving).await;
     let pages = operations::pages(metrics, bank.clone());
     let draining = bank.clone();
+    let inter_branch = InterBranchServiceServer::new(InterBranchEdge::new(bank.clone()))
+        .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES);
     let edge = BankServiceServer::new(BankEdge::new(bank))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
         .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES);
     let mut routes = tonic::service::Routes::from(pages.fallback(nobody));
-    routes = routes.add_service(OwnWords::new(edge, clock)).add_service(health_service);
+    routes = routes
+        .add_service(OwnWords::new(edge, clock.clone()))
+        .add_service(OwnWords::new(inter_branch, clock))
+        .add_service(health_service);
     for reflection in reflection()? {
         routes = reflection(routes);
     }
@@ -135,10 +148,19 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let drain_timeout = Duration::from_millis(u64::from(settings.drain_timeout_ms));
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(async move {
-        serve(listener, routes, draining, health, stopped, drain_timeout).await;
-        scrub.abort();
+        serve(listener, routes, draining.clone(), health, stopped, drain_timeout).await;
+        // However serving ended, nothing goes on behind it.
+        draining.drain();
+        let _ = scrub.await;
         // A try that is under way ends first; it may have started a teller.
-        tellers.extend(late.await.unwrap_or_default());
+        serving.extend(late.await.unwrap_or_default());
+        let (tellers, couriers): (Vec<Teller>, Vec<JoinHandle<()>>) = serving.into_iter().unzip();
+        // What is under way stands in the journals. Whatever reads these is closed first, because SQLite
+        // tidies a file up when the connection that writes it is the last.
+        drop((couriers_go_on, draining));
+        for courier in couriers {
+            let _ = courier.await;
+        }
         let closed = tokio::task::spawn_blocking(move || {
             for teller in tellers {
                 teller.close();

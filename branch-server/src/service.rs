@@ -7,6 +7,8 @@
 //! - [`hosted`]: a branch of this server, open or closed
 //! - [`bank`]: which branch, hosted here or by a peer; one way for single calls, batches and streams
 //! - [`forward`]: how a request came here, and its way on to another server
+//! - [`waiting`]: answers to transfers that are still under way
+//! - [`inter_branch`]: what branches say to each other
 //! - [`grpc`]: the service itself
 //! - [`stream`]: a conversation of many operations
 //! - [`own_words`]: the bank's codes for what tonic refuses by itself
@@ -23,13 +25,16 @@ mod grpc;
 mod history;
 mod hosted;
 mod inbound;
+mod inter_branch;
 mod outbound;
 mod own_words;
 mod sentence;
 mod stream;
+mod waiting;
 
 pub(crate) use bank::Bank;
 pub(crate) use damage::told_to_callers;
 pub(crate) use grpc::BankEdge;
 pub(crate) use hosted::{Hosted, OpenBranch};
+pub(crate) use inter_branch::InterBranchEdge;
 pub(crate) use own_words::{HEADER_LIST_BYTES, OwnWords, nobody};

@@ -1,6 +1,10 @@
 //! Proves a branch again from its journal alone: the chain, every row, every balance, every id, and
 //! whatever is derived from them. Changes nothing, and may run beside a running bank.
 
+mod transfers;
+
+pub use transfers::{Agreement, Crossings, Disagreement, agree};
+
 use crate::data_directory::branch_directory;
 use crate::derived;
 use crate::journal::lock::{BranchLock, LockError};
@@ -37,6 +41,8 @@ pub struct Report {
     pub tide: Sequence,
     /// The hash that the chain ends in.
     pub head: String,
+    /// What it says of transfers to and from other branches: [`agree`] compares.
+    pub crossings: Crossings,
 }
 
 /// What is wrong with a branch: the first thing found.
@@ -128,10 +134,45 @@ pub fn branch(
     walk.finish(branch, &directory, owned.is_some())
 }
 
+/// Reads what a running branch has added since it was verified: transfers that left and outcomes of
+/// those that arrived, but no ends. When every branch has been verified first, and then every one
+/// read on, each end has its outcome and each outcome its beginning, whatever moves meanwhile.
+///
+/// # Errors
+/// The journal cannot be read or understood.
+pub fn branch_later(data: &Path, report: &mut Report) -> Result<(), VerifyError> {
+    let mut reader = JournalReader::open(&branch_directory(data, report.branch))?;
+    let end = reader.last_sequence()?;
+    let mut next = report.rows + 1;
+    while next <= end {
+        let mut failure = None;
+        let begin = next;
+        reader.for_each(begin, |row, _| {
+            next = row.sequence + 1;
+            match report.crossings.take(&row, false) {
+                Err(error) => {
+                    failure = Some(error);
+                    ControlFlow::Break(())
+                }
+                Ok(()) if next > end || next - begin >= ROWS_PER_READ => ControlFlow::Break(()),
+                Ok(()) => ControlFlow::Continue(()),
+            }
+        })?;
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        if next == begin {
+            return Err(RowError { sequence: begin, what: "the row is missing".to_owned() }.into());
+        }
+    }
+    Ok(())
+}
+
 /// The walk through a journal.
 struct Walk {
     fold: Fold,
     ids: Vec<(TransactionKey, Sequence)>,
+    crossings: Crossings,
     group_commits: u64,
     snapshot: Option<Folded>,
     snapshot_agrees: Option<bool>,
@@ -144,6 +185,7 @@ impl Walk {
         Walk {
             fold: Fold::from(branch, Folded::empty()),
             ids: Vec::new(),
+            crossings: Crossings::of(branch),
             group_commits: 0,
             snapshot,
             snapshot_agrees: None,
@@ -160,7 +202,8 @@ impl Walk {
             if begins_transaction(&row) {
                 self.ids.push((row.transaction, row.sequence));
             }
-            if let Err(error) = self.fold.take(row, closing) {
+            let taken = self.crossings.take(&row, true).and_then(|()| self.fold.take(row, closing));
+            if let Err(error) = taken {
                 failure = Some(error);
                 return ControlFlow::Break(());
             }
@@ -225,6 +268,7 @@ impl Walk {
             snapshot,
             tide: self.mark.map_or(0, |mark| mark.sequence),
             head: format!("{:?}", folded.head),
+            crossings: self.crossings,
         })
     }
 }

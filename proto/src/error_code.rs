@@ -67,6 +67,8 @@ error_codes! {
     CustomerNotFound = "CUSTOMER_NOT_FOUND", 404, NotFound, "The customer is not known";
     /// No such account.
     AccountNotFound = "ACCOUNT_NOT_FOUND", 404, NotFound, "The account is not known";
+    /// No transfer has this id.
+    TransferNotFound = "TRANSFER_NOT_FOUND", 404, NotFound, "The transfer is not known";
     /// The branch is not initialized, or above the bank's number of branches.
     BranchNotFound = "BRANCH_NOT_FOUND", 404, NotFound, "The branch is not open";
     /// The route exists, but not for this verb.
@@ -101,6 +103,18 @@ error_codes! {
     BalanceLimitExceeded = "BALANCE_LIMIT_EXCEEDED", 422, FailedPrecondition, "The balance would be too large";
     /// The customer holds 1000 accounts at the branch, or the branch has given out all its numbers.
     AccountLimitExceeded = "ACCOUNT_LIMIT_EXCEEDED", 422, FailedPrecondition, "No more accounts can be opened";
+    /// Payer and payee are the same account.
+    SameAccount = "SAME_ACCOUNT", 422, FailedPrecondition, "A transfer needs two accounts";
+    /// Too many transfers to the payee's branch are still under way. Try again later, under a new id.
+    ClearingLimitExceeded = "CLEARING_LIMIT_EXCEEDED", 422, FailedPrecondition, "Too much is under way to that branch";
+    /// An account whose transfers are still under way cannot be closed. Try again, under a new id.
+    TransfersInFlight = "TRANSFERS_IN_FLIGHT", 422, FailedPrecondition, "Transfers are still under way";
+    /// The payee's branch was not reached in time, and the money is back.
+    TransferExpired = "TRANSFER_EXPIRED", 422, FailedPrecondition, "The transfer was not delivered in time";
+    /// Between branches: the sender's epoch is over; another owner has taken its place.
+    StaleEpoch = "STALE_EPOCH", 503, FailedPrecondition, "The sender's time is over";
+    /// Between branches: the two disagree on their past, so that one of them is an old copy. Operators reconcile.
+    PairSuspended = "PAIR_SUSPENDED", 503, FailedPrecondition, "The two branches must be reconciled";
     /// The caller's own limit. Retry later.
     RateLimited = "RATE_LIMITED", 429, ResourceExhausted, "Too many requests";
     /// A fault of the bank's own. Tell the operator the request id.

@@ -108,6 +108,30 @@ impl TransactionKey {
         TransactionKey(u128::from_be_bytes(bytes))
     }
 
+    /// The key under which the payee's branch keeps its one outcome of a transfer that this key
+    /// names at `source`, the payer's branch. Branches choose keys independently of each other, so
+    /// a key alone would not do.
+    #[must_use]
+    pub fn arrival(self, source: BranchId) -> TransactionKey {
+        self.derived("florin 2026 transfer arrival", source.get())
+    }
+
+    /// The key under which the payer's branch keeps how the transfer of this key ended.
+    #[must_use]
+    pub fn outcome(self) -> TransactionKey {
+        self.derived("florin 2026 transfer outcome", 0)
+    }
+
+    /// Part of the file format, as its callers' contexts are.
+    fn derived(self, context: &str, number: u32) -> TransactionKey {
+        let mut hasher = blake3::Hasher::new_derive_key(context);
+        hasher.update(&number.to_le_bytes());
+        hasher.update(&self.0.to_be_bytes());
+        let mut bytes = [0; 16];
+        hasher.finalize_xof().fill(&mut bytes);
+        TransactionKey(u128::from_be_bytes(bytes))
+    }
+
     /// The key that a caller spells for an operation of `owner`: 32 hex digits, alone or after
     /// the owner's number.
     ///
@@ -236,6 +260,16 @@ mod tests {
         assert_eq!(key("open", "a"), key("open", "a"));
         assert_ne!(key("open", "a"), key("open", "b"));
         assert_ne!(key("ab", "c"), key("a", "bc"));
+    }
+
+    #[test]
+    fn keys_derived_from_a_transfers_never_meet() {
+        let (key, branch) = (TransactionKey(7), |number| BranchId::new(number).expect("a branch"));
+        // Stored in journals for ever: these values must never change.
+        assert_eq!(key.arrival(branch(1)).to_string(), "46411b88a284ed516574cd8001ec55d4");
+        assert_eq!(key.outcome().to_string(), "be019a5b93c0276a487c027eadd9908b");
+        assert_ne!(key.arrival(branch(1)), key.arrival(branch(2)));
+        assert_ne!(key.arrival(branch(1)), TransactionKey(8).arrival(branch(1)));
     }
 
     #[test]

@@ -58,12 +58,23 @@ pub mod limits {
     pub const ACCOUNT_HOLDERS: usize = 16;
     /// Accounts that one customer may hold at a branch, closed ones included: an order looks through them.
     pub const ACCOUNTS_PER_CUSTOMER: usize = 1000;
+    /// Bytes of a principal's name.
+    pub const PRINCIPAL_BYTES: usize = 255;
     /// Bytes of an Idempotency-Key.
     pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
     /// Entries of one page of history.
     pub const PAGE_SIZE: u32 = 100;
     /// Entries of one page when the caller does not say.
     pub const DEFAULT_PAGE_SIZE: u32 = 20;
+    /// Transfers from one branch to another that may be under way: an unreachable branch must not fill
+    /// its peers' memory, nor leave more to redo than minutes can.
+    pub const TRANSFERS_IN_FLIGHT_PER_PAIR: usize = 65_536;
+    /// Transfers in one message between two branches.
+    pub const DELIVERIES: usize = 512;
+    /// How long a caller of a transfer waits for its end when it does not say, in milliseconds.
+    pub const DEFAULT_TRANSFER_WAIT_MS: u32 = 2_000;
+    /// How long a caller of a transfer may wait at most, in milliseconds.
+    pub const TRANSFER_WAIT_MS: u32 = 30_000;
     /// Branches a bank may be founded with: as many as four digits of an account number name.
     pub const BRANCHES: u32 = 9999;
 }

@@ -25,6 +25,13 @@ impl Timestamp {
         micros.checked_add(i64::from(nanos / 1000)).map(Timestamp)
     }
 
+    /// The time since an earlier moment; nothing when it is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Timestamp) -> std::time::Duration {
+        let micros = i128::from(self.0) - i128::from(earlier.0);
+        std::time::Duration::from_micros(u64::try_from(micros.max(0)).unwrap_or(u64::MAX))
+    }
+
     /// Reads RFC 3339 text with any offset. None when it is something else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Timestamp> {

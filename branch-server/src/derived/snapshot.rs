@@ -1,5 +1,7 @@
 //! The books as bytes, so that opening need not fold the whole journal.
 
+mod pairs;
+
 use super::snapshot_file;
 use crate::journal::{ChainHash, Sequence};
 use crate::ledger::{Account, AccountKind, AccountState, Ledger, Product};
@@ -71,6 +73,7 @@ pub fn encode(ledger: &Ledger, booked_at: Timestamp) -> Vec<u8> {
     for customer in without_account {
         bytes.extend_from_slice(&customer.to_le_bytes());
     }
+    pairs::encode(ledger, &mut bytes);
     bytes
 }
 
@@ -171,6 +174,7 @@ fn decode(bytes: &[u8]) -> Option<(Ledger, Timestamp)> {
     for _ in 0..reader.u64()? {
         ledger.restore_customer(reader.customer()?);
     }
+    pairs::decode(&mut reader, &mut ledger)?;
     reader.0.is_empty().then_some((ledger, booked_at))
 }
 

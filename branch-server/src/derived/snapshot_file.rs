@@ -11,7 +11,8 @@ use std::path::Path;
 
 const NAME: &str = "derived.snapshot";
 const MAGIC: [u8; 8] = *b"FLORNSNP";
-const FORMAT: u32 = 1;
+/// Raised with the payload's layout: a snapshot of another format is as good as none.
+const FORMAT: u32 = 2;
 const PREFIX_BYTES: usize = 56;
 
 /// A snapshot that is whole.

@@ -97,6 +97,19 @@ texts! {
         Deposit = "deposit",
         /// Cash paid out.
         Withdrawal = "withdrawal",
+        /// An account of this branch paid another.
+        Transfer = "transfer",
+        /// Money left for another branch, and stands on the clearing account. `detail` names the
+        /// payee and the transfer's number among those to that branch.
+        TransferSent = "transfer_sent",
+        /// Money came from another branch. `detail` names the transfer, its number and its payer.
+        TransferReceived = "transfer_received",
+        /// A transfer from another branch will never be credited: it came too late.
+        TransferCancelled = "transfer_cancelled",
+        /// A transfer to another branch has reached the payee.
+        TransferCompleted = "transfer_completed",
+        /// A transfer to another branch came back to the payer. `detail` says why.
+        TransferReturned = "transfer_returned",
         /// The branch refused. `detail` says why; the refusal stands for ever under its id.
         Refused = "refused",
     }
@@ -109,6 +122,23 @@ texts! {
         Http = "http",
         /// A branch server's gRPC port.
         Grpc = "grpc",
+        /// Another branch.
+        Branch = "branch",
+    }
+}
+
+impl RowKind {
+    /// Whether the row belongs to a transfer between branches.
+    #[must_use]
+    pub const fn crosses_branches(self) -> bool {
+        matches!(
+            self,
+            RowKind::TransferSent
+                | RowKind::TransferReceived
+                | RowKind::TransferCancelled
+                | RowKind::TransferCompleted
+                | RowKind::TransferReturned
+        )
     }
 }
 

@@ -1,7 +1,7 @@
 //! Entries -> balances, and the way back when a group of them could not be stored.
 
-use super::{Account, AccountState, Entry, Held, Ledger};
-use bank_proto::{AccountSerial, CustomerId, Timestamp};
+use super::{Account, AccountState, Arrival, Entry, Held, Ledger, Outgoing, transfer::Pair};
+use bank_proto::{AccountSerial, BranchId, CustomerId, Money, Timestamp, TransactionKey};
 
 /// What an entry did to its accounts: what its journal row says beside the entry itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -24,6 +24,9 @@ pub(super) enum Undo {
     RestoreAccount(AccountSerial, Account),
     RemoveAccount,
     RemoveHolder(AccountSerial, CustomerId),
+    Unsend(BranchId),
+    Forget { arrival: Arrival, received_up_to: u64, peer_epoch: u64 },
+    Reopen { peer: BranchId, pair_sequence: u64, outgoing: Outgoing, peer_epoch: u64 },
 }
 
 impl Ledger {
@@ -82,20 +85,80 @@ impl Ledger {
                 self.touch(sequence, account, |_| {})
             }
             Entry::StateChanged { account, state } => self.touch(sequence, account, |account| account.state = state),
-            Entry::Moved { movement: _, debit, credit, amount } => {
-                assert!(amount > 0 && debit != credit, "row {sequence}: nothing moves");
-                let gives = self.touch(sequence, debit, |account| account.balance = sum(account.balance, -amount));
-                let receives = self.touch(sequence, credit, |account| account.balance = sum(account.balance, amount));
-                let (given, received) = (self.expect_account(debit), self.expect_account(credit));
-                assert_eq!(given.currency, received.currency, "row {sequence}: two currencies");
-                assert!(given.floor().is_none_or(|floor| given.balance >= floor), "row {sequence}: below the floor");
-                Posted {
-                    debit_balance: gives.debit_balance,
-                    credit_balance: receives.debit_balance,
-                    debit_previous: gives.debit_previous,
-                    credit_previous: receives.debit_previous,
-                }
+            Entry::Moved { movement: _, debit, credit, amount } => self.post(sequence, debit, credit, amount),
+            Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount } => {
+                let posted = self.post(sequence, debit, credit, amount);
+                let amount = Money::from_minor(amount, self.expect_account(debit).currency);
+                let outgoing = Outgoing { transfer, payee, amount, debited: debit, row: sequence, sent_at: booked_at };
+                let pair = self.pairs.entry(peer).or_default();
+                assert_eq!(pair.sent + 1, pair_sequence, "row {sequence}: the transfers to {peer} have a gap");
+                pair.sent = pair_sequence;
+                pair.outbox.insert(pair_sequence, outgoing);
+                let before = self.in_flight.insert(transfer, (peer, pair_sequence));
+                assert!(before.is_none(), "row {sequence}: transfer {transfer} is sent twice");
+                self.undo.push(Undo::Unsend(peer));
+                posted
             }
+            Entry::Received { arrival, debit, credit, amount } => {
+                self.receive(sequence, arrival);
+                self.post(sequence, debit, credit, amount)
+            }
+            Entry::TurnedAway(arrival) => {
+                self.receive(sequence, arrival);
+                Posted::default()
+            }
+            Entry::Completed { transfer, peer_epoch, .. } => {
+                self.end(sequence, transfer, peer_epoch);
+                Posted::default()
+            }
+            Entry::Returned { transfer, peer: _, peer_epoch, debit, credit, amount } => {
+                let outgoing = self.end(sequence, transfer, peer_epoch);
+                let whole = outgoing.debited == credit && outgoing.amount.minor() == amount;
+                assert!(whole, "row {sequence}: transfer {transfer} comes back as another");
+                self.post(sequence, debit, credit, amount)
+            }
+        }
+    }
+
+    /// Moves money from one account to another.
+    fn post(&mut self, sequence: u64, debit: AccountSerial, credit: AccountSerial, amount: i64) -> Posted {
+        assert!(amount > 0 && debit != credit, "row {sequence}: nothing moves");
+        let gives = self.touch(sequence, debit, |account| account.balance = sum(account.balance, -amount));
+        let receives = self.touch(sequence, credit, |account| account.balance = sum(account.balance, amount));
+        let (given, received) = (self.expect_account(debit), self.expect_account(credit));
+        assert_eq!(given.currency, received.currency, "row {sequence}: two currencies");
+        assert!(given.floor().is_none_or(|floor| given.balance >= floor), "row {sequence}: below the floor");
+        Posted {
+            debit_balance: gives.debit_balance,
+            credit_balance: receives.debit_balance,
+            debit_previous: gives.debit_previous,
+            credit_previous: receives.debit_previous,
+        }
+    }
+
+    /// Notes that a transfer from another branch has its outcome.
+    fn receive(&mut self, sequence: u64, arrival: Arrival) {
+        let fault = self.admit(&arrival, 0);
+        assert_eq!(fault, Ok(()), "row {sequence}: an arrival that does not fit");
+        let pair = self.pairs.entry(arrival.source).or_default();
+        let (received_up_to, peer_epoch) = (pair.received_up_to, pair.peer_epoch);
+        pair.receive(arrival.pair_sequence);
+        pair.peer_epoch = arrival.epoch;
+        self.undo.push(Undo::Forget { arrival, received_up_to, peer_epoch });
+    }
+
+    /// Takes a transfer out of the outbox: it has ended.
+    fn end(&mut self, sequence: u64, transfer: TransactionKey, peer_epoch: u64) -> Outgoing {
+        let ended = self.in_flight.remove(&transfer).and_then(|(peer, pair_sequence)| {
+            let pair = self.pairs.get_mut(&peer)?;
+            let outgoing = pair.outbox.remove(&pair_sequence)?;
+            self.undo.push(Undo::Reopen { peer, pair_sequence, outgoing, peer_epoch: pair.peer_epoch });
+            pair.peer_epoch = pair.peer_epoch.max(peer_epoch);
+            Some(outgoing)
+        });
+        match ended {
+            Some(outgoing) => outgoing,
+            None => panic!("row {sequence}: transfer {transfer} is not under way"),
         }
     }
 
@@ -136,6 +199,37 @@ impl Ledger {
                         }
                     }
                 }
+                Undo::Unsend(peer) => self.with_pair(peer, |pair, in_flight| {
+                    if let Some(outgoing) = pair.outbox.remove(&pair.sent) {
+                        in_flight.remove(&outgoing.transfer);
+                    }
+                    pair.sent -= 1;
+                }),
+                Undo::Forget { arrival, received_up_to, peer_epoch } => self.with_pair(arrival.source, |pair, _| {
+                    pair.forget(arrival.pair_sequence, received_up_to);
+                    pair.peer_epoch = peer_epoch;
+                }),
+                Undo::Reopen { peer, pair_sequence, outgoing, peer_epoch } => {
+                    self.with_pair(peer, |pair, in_flight| {
+                        in_flight.insert(outgoing.transfer, (peer, pair_sequence));
+                        pair.outbox.insert(pair_sequence, outgoing);
+                        pair.peer_epoch = peer_epoch;
+                    });
+                }
+            }
+        }
+    }
+
+    /// Takes something back that was exchanged with a peer; a peer without a past is no peer.
+    fn with_pair(
+        &mut self,
+        peer: BranchId,
+        change: impl FnOnce(&mut Pair, &mut super::FixedMap<TransactionKey, (BranchId, u64)>),
+    ) {
+        if let Some(pair) = self.pairs.get_mut(&peer) {
+            change(pair, &mut self.in_flight);
+            if *pair == Pair::default() {
+                self.pairs.remove(&peer);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What can be asked of the books.
 
-use super::Product;
-use bank_proto::{AccountSerial, Currency, CustomerId, DecimalAmount, Money};
+use super::{Arrival, Outcome, Payee, Product};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, DecimalAmount, Money, TransactionKey};
 
 /// One order. It names what is wanted; [`super::Ledger::decide`] says what then happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,37 @@ pub enum Command {
         target: Target,
         /// How much, more than zero.
         amount: AskedAmount,
+    },
+    /// Pay another account of the bank.
+    Transfer {
+        /// Where from.
+        payer: Target,
+        /// Where to. A transfer never opens an account.
+        payee: Payee,
+        /// How much, more than zero.
+        amount: AskedAmount,
+    },
+    /// Credit a transfer that another branch sends.
+    Receive {
+        /// What the message says of itself; [`super::Ledger::admit`] has let it in.
+        arrival: Arrival,
+        /// Where to.
+        payee: Target,
+        /// How much, more than zero.
+        amount: Money,
+    },
+    /// Never credit a transfer that another branch has sent.
+    Cancel(Arrival),
+    /// End a transfer that left for another branch.
+    Settle {
+        /// Its key.
+        transfer: TransactionKey,
+        /// How it ended there.
+        outcome: Outcome,
+        /// The branch that said so.
+        peer: BranchId,
+        /// The epoch under which it did.
+        peer_epoch: u64,
     },
     /// Refuse every later movement on an account.
     Freeze(AccountSerial),

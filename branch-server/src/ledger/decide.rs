@@ -1,5 +1,7 @@
 //! Command -> entries or refusal. Checks come in one written order, and the first failure wins.
 
+mod transfer;
+
 use super::{Account, AccountKind, AccountState, AskedAmount, Command, Entries, Entry, Ledger, Movement};
 use super::{Product, Refusal, Target};
 use bank_proto::{AccountSerial, Currency, CustomerId, Money, limits};
@@ -23,6 +25,12 @@ impl Ledger {
             }
             Command::Deposit { target, amount } => self.decide_deposit(*target, *amount),
             Command::Withdraw { target, amount } => self.decide_withdraw(*target, *amount),
+            Command::Transfer { payer, payee, amount } => self.decide_transfer(*payer, *payee, *amount),
+            Command::Receive { arrival, payee, amount } => self.decide_receive(*arrival, *payee, *amount),
+            Command::Cancel(arrival) => Ok(Entries(vec![Entry::TurnedAway(*arrival)])),
+            Command::Settle { transfer, outcome, peer: _, peer_epoch } => {
+                self.decide_settle(*transfer, *outcome, *peer_epoch)
+            }
             Command::Freeze(serial) => self.decide_freeze(*serial),
             Command::Unfreeze(serial) => self.decide_unfreeze(*serial),
             Command::Close(serial) => self.decide_close(*serial),
@@ -95,14 +103,7 @@ impl Ledger {
 
     fn decide_withdraw(&self, target: Target, amount: AskedAmount) -> Result<Entries, Refusal> {
         let (serial, money) = self.movable(target, amount)?;
-        let account = self.expect_account(serial);
-        let after = i128::from(account.balance) - i128::from(money.minor());
-        if account.floor().is_some_and(|floor| after < i128::from(floor)) {
-            return Err(Refusal::InsufficientFunds {
-                balance: account.balance_money(),
-                available: account.available(),
-            });
-        }
+        covers(self.expect_account(serial), money)?;
         let mut draft = Draft::new(self);
         let vault = draft.house_account(AccountKind::VaultCash, money.currency())?;
         draft.move_money(Movement::Withdrawal, serial, vault, money.minor())?;
@@ -128,11 +129,14 @@ impl Ledger {
         if account.balance != 0 {
             return Err(Refusal::AccountNotEmpty { balance: account.balance_money() });
         }
+        if self.outbox().any(|(_, _, outgoing)| outgoing.debited == serial) {
+            return Err(Refusal::TransfersInFlight);
+        }
         Ok(state_change(serial, AccountState::Closed))
     }
 
     /// An existing account that takes movements, and the amount in its currency.
-    fn movable(&self, target: Target, amount: AskedAmount) -> Result<(AccountSerial, Money), Refusal> {
+    pub(super) fn movable(&self, target: Target, amount: AskedAmount) -> Result<(AccountSerial, Money), Refusal> {
         let wanted = match amount {
             AskedAmount::Money(money) => money.currency(),
             // Only said for an account by number, whose own currency then counts.
@@ -162,7 +166,7 @@ impl Ledger {
     }
 }
 
-fn takes_movements(account: &Account) -> Result<(), Refusal> {
+pub(super) fn takes_movements(account: &Account) -> Result<(), Refusal> {
     match account.state {
         AccountState::Open => Ok(()),
         AccountState::Frozen => Err(Refusal::AccountFrozen),
@@ -170,19 +174,28 @@ fn takes_movements(account: &Account) -> Result<(), Refusal> {
     }
 }
 
+/// Whether an account has the money.
+pub(super) fn covers(account: &Account, money: Money) -> Result<(), Refusal> {
+    let after = i128::from(account.balance) - i128::from(money.minor());
+    if account.floor().is_some_and(|floor| after < i128::from(floor)) {
+        return Err(Refusal::InsufficientFunds { balance: account.balance_money(), available: account.available() });
+    }
+    Ok(())
+}
+
 fn state_change(account: AccountSerial, state: AccountState) -> Entries {
     Entries(vec![Entry::StateChanged { account, state }])
 }
 
 /// Entries in the making, on top of books that do not change meanwhile.
-struct Draft<'a> {
+pub(super) struct Draft<'a> {
     ledger: &'a Ledger,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
     opened: u32,
 }
 
 impl<'a> Draft<'a> {
-    fn new(ledger: &'a Ledger) -> Draft<'a> {
+    pub(super) fn new(ledger: &'a Ledger) -> Draft<'a> {
         Draft { ledger, entries: Vec::with_capacity(1), opened: 0 }
     }
 
@@ -210,27 +223,30 @@ impl<'a> Draft<'a> {
     }
 
     /// One of the bank's own accounts, opened when first needed.
-    fn house_account(&mut self, kind: AccountKind, currency: Currency) -> Result<AccountSerial, Refusal> {
+    pub(super) fn house_account(&mut self, kind: AccountKind, currency: Currency) -> Result<AccountSerial, Refusal> {
         match self.ledger.house.get(&(kind, currency)) {
             Some(serial) => Ok(*serial),
             None => self.open(kind, currency, None, 0),
         }
     }
 
-    fn move_money(
+    pub(super) fn move_money(
         &mut self,
         movement: Movement,
         debit: AccountSerial,
         credit: AccountSerial,
         amount: i64,
     ) -> Result<(), Refusal> {
+        self.fits(debit, credit, amount)?;
+        self.entries.push(Entry::Moved { movement, debit, credit, amount });
+        Ok(())
+    }
+
+    /// Whether both balances stay within 64 bits.
+    pub(super) fn fits(&self, debit: AccountSerial, credit: AccountSerial, amount: i64) -> Result<(), Refusal> {
         // An account opened by this very draft is at zero.
         let balance = |serial| self.ledger.account(serial).map_or(0, |account| account.balance);
         let fits = balance(debit).checked_sub(amount).is_some() && balance(credit).checked_add(amount).is_some();
-        if !fits {
-            return Err(Refusal::BalanceLimitExceeded);
-        }
-        self.entries.push(Entry::Moved { movement, debit, credit, amount });
-        Ok(())
+        if fits { Ok(()) } else { Err(Refusal::BalanceLimitExceeded) }
     }
 }

@@ -1,7 +1,7 @@
 //! What happens: one entry per journal row.
 
-use super::{AccountKind, AccountState};
-use bank_proto::{AccountSerial, Currency, CustomerId};
+use super::{AccountKind, AccountState, Arrival, Target};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, TransactionKey};
 
 /// The consequences of one accepted command, in order. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -60,6 +60,64 @@ pub enum Entry {
         /// Minor units, more than zero.
         amount: i64,
     },
+    /// Money left for another branch: it stands on the clearing account until that branch has answered.
+    Sent {
+        /// The transfer's key.
+        transfer: TransactionKey,
+        /// The payee's branch.
+        peer: BranchId,
+        /// The payee there.
+        payee: Target,
+        /// The transfer's number among those from here to there: always the next one.
+        pair_sequence: u64,
+        /// The payer's account.
+        debit: AccountSerial,
+        /// The clearing account.
+        credit: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+    },
+    /// Money came from another branch.
+    Received {
+        /// What the message said of itself.
+        arrival: Arrival,
+        /// The clearing account.
+        debit: AccountSerial,
+        /// The payee's account.
+        credit: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+    },
+    /// A transfer from another branch was refused or cancelled, for ever.
+    TurnedAway(Arrival),
+    /// A transfer to another branch has reached the payee.
+    Completed {
+        /// The transfer's key.
+        transfer: TransactionKey,
+        /// The payee's branch.
+        peer: BranchId,
+        /// The epoch of the branch that said so.
+        peer_epoch: u64,
+        /// The payee's account there.
+        account: AccountSerial,
+        /// Whose it is.
+        customer: Option<CustomerId>,
+    },
+    /// A transfer to another branch came back.
+    Returned {
+        /// The transfer's key.
+        transfer: TransactionKey,
+        /// The payee's branch.
+        peer: BranchId,
+        /// The epoch of the branch that said so.
+        peer_epoch: u64,
+        /// The clearing account.
+        debit: AccountSerial,
+        /// The payer's account.
+        credit: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+    },
 }
 
 /// Why money moved.
@@ -71,4 +129,6 @@ pub enum Movement {
     Deposit,
     /// Cash went out.
     Withdrawal,
+    /// One account paid another of the same branch.
+    Transfer,
 }

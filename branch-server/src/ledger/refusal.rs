@@ -37,8 +37,40 @@ pub enum Refusal {
         /// What could be taken: the balance and the overdraft limit.
         available: Money,
     },
+    /// Payer and payee are the same account.
+    SameAccount,
+    /// The payee cannot be paid.
+    Payee(PayeeProblem),
+    /// Too many transfers to the payee's branch are under way.
+    ClearingLimitExceeded,
+    /// Transfers from the account are still under way, and may come back to it.
+    TransfersInFlight,
+    /// The transfer is not under way: it has ended, or was never sent from here.
+    NotInFlight,
     /// A balance would leave what 64 bits of minor units count.
     BalanceLimitExceeded,
     /// The customer holds as many accounts as one may, or the branch has given out all its numbers.
     AccountLimitExceeded,
+}
+
+/// Why a payee cannot be paid. The payer's account is not concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayeeProblem {
+    /// The payee's branch has not opened its books.
+    BranchNotFound,
+    /// The customer is not known there.
+    CustomerNotFound,
+    /// No such account, or the customer has none that fits.
+    AccountNotFound,
+    /// The payee's account is frozen.
+    AccountFrozen,
+    /// The payee's account is closed.
+    AccountClosed,
+    /// The payee's account has another currency.
+    CurrencyMismatch {
+        /// The payee's.
+        account: Currency,
+    },
+    /// The payee's balance, or the clearing account's, would leave 64 bits.
+    BalanceLimitExceeded,
 }

@@ -1,7 +1,7 @@
 //! Books from a snapshot, account by account.
 
-use super::{Account, Held, Ledger};
-use bank_proto::{AccountSerial, CustomerId};
+use super::{Account, Held, Ledger, Outgoing, PeerView};
+use bank_proto::{AccountSerial, BranchId, CustomerId};
 
 impl Ledger {
     /// Books without accounts, to be filled in the order of their serials.
@@ -32,6 +32,21 @@ impl Ledger {
         self.customers.entry(customer).or_insert(Held::None);
     }
 
+    /// Puts a transfer back that left for another branch and has not ended.
+    pub fn restore_outgoing(&mut self, peer: BranchId, pair_sequence: u64, outgoing: Outgoing) {
+        self.in_flight.insert(outgoing.transfer, (peer, pair_sequence));
+        self.pairs.entry(peer).or_default().outbox.insert(pair_sequence, outgoing);
+    }
+
+    /// Puts back what is known of a peer, but for the outbox.
+    pub fn restore_peer(&mut self, view: PeerView) {
+        let pair = self.pairs.entry(view.peer).or_default();
+        pair.sent = view.sent;
+        pair.peer_epoch = view.peer_epoch;
+        pair.received_up_to = view.received_up_to;
+        pair.received_beyond = view.received_beyond.into_iter().collect();
+    }
+
     /// Whether two books are the same, whatever way led there.
     #[must_use]
     pub fn same_as(&self, other: &Ledger) -> bool {
@@ -40,5 +55,7 @@ impl Ledger {
             && self.customers == other.customers
             && self.joint_holders == other.joint_holders
             && self.house == other.house
+            && self.pairs == other.pairs
+            && self.in_flight == other.in_flight
     }
 }

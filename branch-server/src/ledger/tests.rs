@@ -2,6 +2,7 @@
 //! in the order in which they are checked.
 
 mod model;
+mod transfers;
 
 use super::*;
 use bank_proto::{DecimalAmount, Money, Timestamp};
@@ -47,9 +48,18 @@ impl Table {
                         Entry::AccountOpened { account, kind, .. } => format!("#{} {}", account.0, kind.as_str()),
                         Entry::HolderAdded { customer, .. } => format!("holder {customer}"),
                         Entry::StateChanged { state, .. } => state.as_str().to_owned(),
-                        Entry::Moved { debit, credit, .. } => {
-                            format!("#{} {} #{} {}", debit.0, posted.debit_balance, credit.0, posted.credit_balance)
+                        Entry::Moved { debit, credit, .. } => movement("", *debit, *credit, posted),
+                        Entry::Sent { debit, credit, peer, pair_sequence, .. } => {
+                            movement(&format!("to b{peer} {pair_sequence}: "), *debit, *credit, posted)
                         }
+                        Entry::Received { debit, credit, arrival, .. } => {
+                            movement(&format!("from b{}: ", arrival.source), *debit, *credit, posted)
+                        }
+                        Entry::TurnedAway(arrival) => {
+                            format!("turned away b{} {}", arrival.source, arrival.pair_sequence)
+                        }
+                        Entry::Completed { .. } => "completed".to_owned(),
+                        Entry::Returned { debit, credit, .. } => movement("returned: ", *debit, *credit, posted),
                     });
                 }
                 self.ledger.commit();
@@ -58,6 +68,10 @@ impl Table {
             Err(refusal) => format!("{refusal:?}"),
         }
     }
+}
+
+fn movement(what: &str, debit: AccountSerial, credit: AccountSerial, posted: Posted) -> String {
+    format!("{what}#{} {} #{} {}", debit.0, posted.debit_balance, credit.0, posted.credit_balance)
 }
 
 fn serial(text: &str) -> AccountSerial {
@@ -83,6 +97,32 @@ fn amount(words: &[&str]) -> AskedAmount {
     }
 }
 
+fn branch(text: &str) -> BranchId {
+    BranchId::new(text.trim_start_matches('b').parse().expect("a number")).expect("a branch")
+}
+
+fn transfer(text: &str) -> TransactionKey {
+    TransactionKey(text.trim_start_matches('t').parse().expect("a number"))
+}
+
+/// Transfer `number` of a source has the key of the same number there.
+fn arrival(source: &str, number: &str, epoch: &str) -> Arrival {
+    let pair_sequence: u64 = number.parse().expect("a number");
+    Arrival {
+        source: branch(source),
+        transfer: TransactionKey(u128::from(pair_sequence)),
+        payer: AccountSerial(1),
+        payer_customer: None,
+        pair_sequence,
+        epoch: epoch.parse().expect("an epoch"),
+    }
+}
+
+fn settle(key: &str, peer: &str, epoch: &str, outcome: Outcome) -> Command {
+    let peer_epoch = epoch.parse().expect("an epoch");
+    Command::Settle { transfer: transfer(key), outcome, peer: branch(peer), peer_epoch }
+}
+
 fn command(words: &[&str]) -> Command {
     match words {
         ["initialize", who, amount] => Command::InitializeBranch {
@@ -99,6 +139,24 @@ fn command(words: &[&str]) -> Command {
         },
         ["deposit", to, money @ ..] => Command::Deposit { target: target(to), amount: amount(money) },
         ["withdraw", from, money @ ..] => Command::Withdraw { target: target(from), amount: amount(money) },
+        ["pay", from, to, money @ ..] => {
+            Command::Transfer { payer: target(from), payee: Payee::Here(target(to)), amount: amount(money) }
+        }
+        ["send", key, from, peer, to, money @ ..] => {
+            let payee = Payee::At { branch: branch(peer), target: target(to), transfer: transfer(key) };
+            Command::Transfer { payer: target(from), payee, amount: amount(money) }
+        }
+        ["receive", source, number, epoch, to, money @ ..] => match amount(money) {
+            AskedAmount::Money(amount) => {
+                Command::Receive { arrival: arrival(source, number, epoch), payee: target(to), amount }
+            }
+            AskedAmount::InAccountCurrency(_) => panic!("a currency is missing: {words:?}"),
+        },
+        ["cancel", source, number, epoch] => Command::Cancel(arrival(source, number, epoch)),
+        ["credited", key, peer, epoch] => {
+            settle(key, peer, epoch, Outcome::Credited { account: serial("#1"), customer: None })
+        }
+        ["returned", key, peer, epoch] => settle(key, peer, epoch, Outcome::Returned),
         ["freeze", account] => Command::Freeze(serial(account)),
         ["unfreeze", account] => Command::Unfreeze(serial(account)),
         ["close", account] => Command::Close(serial(account)),

@@ -4,19 +4,26 @@ use super::forward::{Bundle, Journey, forward, is_write, unanswered};
 use super::hosted::{Closed, Hosted, OpenBranch};
 use super::inbound::{self, IdOrigin};
 use super::outbound;
+use super::waiting::{self, Held};
 use crate::environment::{Clock, Entropy};
-use crate::teller::{Answer, Answered, Asked, Declined, Job, QueueFull, Request, TellerHandle};
+use crate::ledger::{Command, Payee};
+use crate::teller::{Answer, Answered, Asked, Declined, Job, Order, QueueFull, Request, TellerHandle};
 use bank_proto::wire::bank_service_client::BankServiceClient;
+use bank_proto::wire::inter_branch_service_client::InterBranchServiceClient;
 use bank_proto::wire::{self, operation_result::Kind as ResultKind};
-use bank_proto::{Assignment, BranchId, ErrorCode, limits, metadata};
+use bank_proto::{Assignment, BranchId, ErrorCode, Timestamp, limits, metadata};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
 /// Followers of journals that one server has at a time.
 const FOLLOWERS: usize = 64;
+
+/// What is kept of a caller's deadline for the way back of an answer that says a transfer is under way.
+const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// The whole bank as one branch server sees it.
 pub(crate) struct Bank {
@@ -25,6 +32,8 @@ pub(crate) struct Bank {
     hosted: BTreeMap<BranchId, Hosted>,
     /// By ordinal; None at this server's own.
     peers: Vec<Option<BankServiceClient<Channel>>>,
+    /// The same servers, for what branches say to each other.
+    inter_branch: Vec<Option<InterBranchServiceClient<Channel>>>,
     entropy: Entropy,
     clock: Arc<dyn Clock>,
     principal: Arc<str>,
@@ -80,6 +89,7 @@ impl Bank {
                 .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
                 .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES)
         };
+        let inter_branch = peers.iter().cloned().map(|peer| peer.map(InterBranchServiceClient::new)).collect();
         let peers = peers.into_iter().map(|peer| peer.map(client)).collect();
         let principal = inbound::OPEN_PRINCIPAL.into();
         Bank {
@@ -87,6 +97,7 @@ impl Bank {
             server,
             hosted,
             peers,
+            inter_branch,
             entropy,
             clock,
             principal,
@@ -101,6 +112,21 @@ impl Bank {
 
     pub(super) fn now(&self) -> Instant {
         self.clock.instant()
+    }
+
+    /// The time by the wall's clock; it decides nothing.
+    pub(crate) fn wall_clock(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// A random part of a time.
+    pub(crate) fn part_of(&self, whole: Duration) -> Duration {
+        self.entropy.part_of(whole)
+    }
+
+    /// The server that hosts a branch, for what branches say to each other.
+    pub(super) fn inter_branch(&self, branch: BranchId) -> Option<InterBranchServiceClient<Channel>> {
+        self.inter_branch.get(self.assignment.server_of(branch)? as usize)?.clone()
     }
 
     /// A place for one more follower of a journal, for as long as the permit lives.
@@ -179,7 +205,7 @@ impl Bank {
         // message's own, whose count does not travel between the cores with every order.
         let mut places: BTreeMap<BranchId, Result<Place<'_>, Declined>> = BTreeMap::new();
         let principal: Arc<str> = Arc::from(&*self.principal);
-        let mut here: BTreeMap<BranchId, Bundle<Asked>> = BTreeMap::new();
+        let mut here: BTreeMap<BranchId, (Bundle<Asked>, Vec<Held>)> = BTreeMap::new();
         let mut there: BTreeMap<u32, Bundle<wire::Operation>> = BTreeMap::new();
         let mut refused = Vec::new();
         let count = operations.len();
@@ -192,13 +218,19 @@ impl Bank {
                 }
             };
             match places.entry(branch).or_insert_with(|| self.place(branch, journey)) {
-                Ok(Place::Here(_)) => match self.request(operation, branch, id, &principal) {
-                    Ok(request) => {
-                        let bundle = here.entry(branch).or_insert_with(|| Bundle::with_room(count));
-                        bundle.push(tag, Asked { request, deadline: Some(deadline) });
+                Ok(Place::Here(open)) => {
+                    let patience = inbound::patience(&operation);
+                    match self.request(operation, branch, id, &principal) {
+                        Ok(request) => {
+                            let (bundle, held) =
+                                here.entry(branch).or_insert_with(|| (Bundle::with_room(count), Vec::new()));
+                            let place = bundle.tags.len();
+                            held.extend(self.hold(&request, place, open, patience, deadline));
+                            bundle.push(tag, Asked { request, deadline: Some(deadline) });
+                        }
+                        Err(declined) => refused.push((tag, outbound::refused(&declined))),
                     }
-                    Err(declined) => refused.push((tag, outbound::refused(&declined))),
-                },
+                }
                 Ok(Place::Peer(ordinal, _)) => {
                     inbound::fill_in_id(&mut operation, branch, id);
                     there.entry(*ordinal).or_insert_with(|| Bundle::with_room(count)).push(tag, operation);
@@ -213,8 +245,8 @@ impl Bank {
         for (branch, place) in places {
             match place {
                 Ok(Place::Here(open)) => {
-                    if let Some(bundle) = here.remove(&branch) {
-                        submit(branch, &open.teller, bundle, results);
+                    if let Some((bundle, held)) = here.remove(&branch) {
+                        submit(branch, &open.teller, bundle, held, results);
                     }
                 }
                 Ok(Place::Peer(ordinal, peer)) => {
@@ -242,6 +274,24 @@ impl Bank {
             tracing::debug!(operation, branch, request_id, hops = journey.hops, "an operation arrived");
         }
         routed
+    }
+
+    /// A place in the waiting room for the answer to a transfer that may take a while.
+    fn hold(
+        &self,
+        request: &Request,
+        place: usize,
+        open: &OpenBranch,
+        patience: Option<Duration>,
+        deadline: Instant,
+    ) -> Option<Held> {
+        let Request::Write(Order { key, command: Command::Transfer { payee: Payee::At { .. }, .. }, .. }) = request
+        else {
+            return None;
+        };
+        // The caller must hear where the transfer stands before it gives up.
+        let until = (self.now() + patience?).min(deadline.checked_sub(ANSWER_MARGIN)?);
+        Some(Held { place, watch: open.watchers.watch(key.get()), until })
     }
 
     fn request(
@@ -298,8 +348,11 @@ impl Bank {
         let (branch, id) = self.route(&mut operation, journey).map_err(refuse)?;
         let result = match self.place(branch, journey).map_err(refuse)? {
             Place::Here(open) => {
+                let patience = inbound::patience(&operation);
                 let request = self.request(operation, branch, id, &self.principal).map_err(refuse)?;
-                outbound::result(branch, self.ask(&open, request, journey.deadline).await)
+                let held = self.hold(&request, 0, &open, patience, journey.deadline);
+                let answered = self.ask(&open, request, journey.deadline).await;
+                outbound::result(branch, waiting::ended(held, answered).await)
             }
             Place::Peer(_, peer) => {
                 inbound::fill_in_id(&mut operation, branch, id);
@@ -320,6 +373,7 @@ impl Bank {
     pub(super) async fn ask(&self, branch: &OpenBranch, request: Request, deadline: Instant) -> Answered {
         let key = match &request {
             Request::Write(order) => Some(order.key.get()),
+            Request::Arrive { order, .. } => Some(order.key.get()),
             Request::Read(_) => None,
         };
         let (sender, receiver) = oneshot::channel();
@@ -353,16 +407,24 @@ pub(super) enum Place<'a> {
     Peer(u32, &'a BankServiceClient<Channel>),
 }
 
-fn queue_refusal(refusal: QueueFull) -> Declined {
+pub(super) fn queue_refusal(refusal: QueueFull) -> Declined {
     match refusal {
         QueueFull::Full => Declined::new(ErrorCode::Overloaded),
         QueueFull::Stopped => Declined::new(ErrorCode::BranchUnavailable),
     }
 }
 
-fn submit(branch: BranchId, teller: &TellerHandle, bundle: Bundle<Asked>, results: &mpsc::UnboundedSender<Results>) {
+fn submit(
+    branch: BranchId,
+    teller: &TellerHandle,
+    bundle: Bundle<Asked>,
+    held: Vec<Held>,
+    results: &mpsc::UnboundedSender<Results>,
+) {
     let (tags, sender) = (bundle.tags.clone(), results.clone());
+    let runtime = tokio::runtime::Handle::current();
     let reply = Box::new(move |answers| {
+        let (tags, answers) = waiting::hold_back(&runtime, branch, tags, answers, held, &sender);
         // The asker may have gone; then nobody waits for this.
         let _ = sender.send(Results::Local { branch, tags, answers });
     });

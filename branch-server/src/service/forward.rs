@@ -71,8 +71,8 @@ pub(super) async fn forward(
 
 /// Whether an operation is stored under an id.
 pub(super) fn is_write(operation: &wire::Operation) -> bool {
-    use wire::operation::Kind;
-    !matches!(&operation.kind, None | Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_)))
+    use wire::operation::Kind::{GetAccount, GetCustomer, GetTransfer, Query};
+    !matches!(&operation.kind, None | Some(Query(_) | GetAccount(_) | GetCustomer(_) | GetTransfer(_)))
 }
 
 /// Whether a call failed before anything of it left this machine.

@@ -185,6 +185,23 @@ impl BankService for BankEdge {
         }
     }
 
+    async fn transfer(&self, request: Request<wire::TransferRequest>) -> Result<Response<wire::Transfer>, Status> {
+        match self.one(request, Kind::Transfer).await? {
+            ResultKind::Transfer(answer) => Ok(Response::new(answer)),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn get_transfer(
+        &self,
+        request: Request<wire::GetTransferRequest>,
+    ) -> Result<Response<wire::Transfer>, Status> {
+        match self.one(request, Kind::GetTransfer).await? {
+            ResultKind::Transfer(answer) => Ok(Response::new(answer)),
+            _ => Err(confused()),
+        }
+    }
+
     async fn list_transactions(
         &self,
         request: Request<wire::ListTransactionsRequest>,

@@ -14,12 +14,28 @@ use tonic::{Response, Status};
 /// Rows that one page may walk over; a filter that fits few rows makes a short page, not a long wait.
 const ROWS_PER_PAGE: usize = 1000;
 
+/// The rows of transfers in which money moves.
+const TRANSFERS: [RowKind; 4] =
+    [RowKind::Transfer, RowKind::TransferSent, RowKind::TransferReceived, RowKind::TransferReturned];
+
+/// The rows that a statement shows.
+const MOVEMENTS: [RowKind; 7] = [
+    RowKind::Deposit,
+    RowKind::Withdrawal,
+    RowKind::OpeningBalance,
+    RowKind::Transfer,
+    RowKind::TransferSent,
+    RowKind::TransferReceived,
+    RowKind::TransferReturned,
+];
+
 /// What a page shows.
 struct Filter {
     size: usize,
     from: Option<Timestamp>,
     to: Option<Timestamp>,
-    kind: Option<RowKind>,
+    /// Every kind that is shown, when empty.
+    kinds: &'static [RowKind],
 }
 
 /// One page, and where the next one begins; 0 at the end.
@@ -85,14 +101,22 @@ fn filter(question: &wire::ListTransactionsRequest) -> Result<Filter, Declined> 
         None => Ok(None),
         Some(wire) => Timestamp::from_wire(wire).map(Some).ok_or_else(|| invalid(field, "is not a moment in time")),
     };
-    let kind = match question.r#type.as_str() {
-        "" => None,
-        text => match RowKind::from_text(text) {
-            Some(kind @ (RowKind::Deposit | RowKind::Withdrawal | RowKind::OpeningBalance)) => Some(kind),
-            _ => return Err(invalid("type", "must be deposit, withdrawal or opening_balance")),
-        },
+    let kinds: &[RowKind] = match question.r#type.as_str() {
+        "" => &MOVEMENTS,
+        "deposit" => &[RowKind::Deposit],
+        "withdrawal" => &[RowKind::Withdrawal],
+        "opening_balance" => &[RowKind::OpeningBalance],
+        "transfer" => &TRANSFERS,
+        "transfer_sent" => &[RowKind::TransferSent],
+        "transfer_received" => &[RowKind::TransferReceived],
+        "transfer_returned" => &[RowKind::TransferReturned],
+        _ => {
+            let reason = "must be deposit, withdrawal, opening_balance, transfer, transfer_sent, transfer_received or \
+                          transfer_returned";
+            return Err(invalid("type", reason));
+        }
     };
-    Ok(Filter { size: size as usize, from: moment("from", &question.from)?, to: moment("to", &question.to)?, kind })
+    Ok(Filter { size: size as usize, from: moment("from", &question.from)?, to: moment("to", &question.to)?, kinds })
 }
 
 fn cursor(token: &str) -> Result<Option<Sequence>, Declined> {
@@ -126,10 +150,7 @@ fn walk(
                 page.next = 0;
                 return Ok(page);
             }
-            let is_movement = matches!(row.kind, RowKind::Deposit | RowKind::Withdrawal | RowKind::OpeningBalance);
-            let fits = is_movement
-                && filter.to.is_none_or(|to| row.booked_at < to)
-                && filter.kind.is_none_or(|kind| row.kind == kind);
+            let fits = filter.kinds.contains(&row.kind) && filter.to.is_none_or(|to| row.booked_at < to);
             if fits {
                 page.rows.push(row);
             }
@@ -144,6 +165,19 @@ struct Detail {
     memo: String,
     #[serde(default)]
     metadata: BTreeMap<String, String>,
+    transfer: Option<OtherSide>,
+}
+
+/// The other side of a transfer to or from another branch.
+#[derive(Default, Deserialize)]
+struct OtherSide {
+    #[serde(default)]
+    id: Option<String>,
+    peer: i64,
+    #[serde(default)]
+    account: Option<u32>,
+    #[serde(default)]
+    customer: Option<i64>,
 }
 
 fn entry(branch: BranchId, account: AccountSerial, row: &Row) -> wire::StatementEntry {
@@ -152,8 +186,20 @@ fn entry(branch: BranchId, account: AccountSerial, row: &Row) -> wire::Statement
     let (amount, balance) = if gives { (-row.amount, row.debit_balance) } else { (row.amount, row.credit_balance) };
     // A detail that is not understood was written by a newer version: the money is shown without it.
     let detail: Detail = row.detail.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut counterparty = (0, String::new());
+    let mut id = outbound::transaction_id(branch, row.transaction);
+    if let Some(other) = detail.transfer {
+        let number = other.account.and_then(|serial| {
+            Some(AccountNumber::new(BranchId::new(other.peer).ok()?, AccountSerial(serial)).to_string())
+        });
+        counterparty = (other.customer.unwrap_or(0), number.unwrap_or_default());
+        id = other.id.unwrap_or(id);
+    } else if row.kind == RowKind::Transfer {
+        let other = if gives { row.credit_account } else { row.debit_account };
+        counterparty.1 = other.map(|serial| AccountNumber::new(branch, serial).to_string()).unwrap_or_default();
+    }
     wire::StatementEntry {
-        transaction_id: outbound::transaction_id(branch, row.transaction),
+        transaction_id: id,
         r#type: row.kind.as_str().to_owned(),
         amount: Money::from_minor(amount, currency).to_string(),
         currency: currency.code().to_owned(),
@@ -163,6 +209,8 @@ fn entry(branch: BranchId, account: AccountSerial, row: &Row) -> wire::Statement
         metadata: detail.metadata,
         channel: row.channel.as_str().to_owned(),
         sequence: i64::try_from(row.sequence).unwrap_or(i64::MAX),
+        counterparty_customer_id: counterparty.0,
+        counterparty_account_number: counterparty.1,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::journal::{JournalReader, Sequence};
 use crate::teller::TellerHandle;
+use crate::transfers::Watchers;
 use bank_proto::wire::BranchState;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use tokio::sync::watch;
@@ -32,6 +33,10 @@ pub(crate) struct OpenBranch {
     pub(crate) reader: Arc<Mutex<JournalReader>>,
     /// The last row that is durable.
     pub(crate) synced: watch::Receiver<Sequence>,
+    /// The epoch under which it writes.
+    pub(crate) epoch: u64,
+    /// Who waits for its transfers to other branches.
+    pub(crate) watchers: Arc<Watchers>,
 }
 
 impl Hosted {

@@ -2,19 +2,20 @@
 
 use crate::environment::Entropy;
 use crate::journal::{Channel, PersonalName};
-use crate::ledger::{AskedAmount, Command, Product, Target};
+use crate::ledger::{AskedAmount, Command, Payee, Product, Target};
 use crate::teller::{Caller, Declined, Key, Order, Read, Request};
 use bank_proto::wire::{self, operation::Kind};
 use bank_proto::{AccountNumber, Assignment, BranchId, Currency, CustomerId, DecimalAmount, ErrorCode, Money};
 use bank_proto::{TransactionId, TransactionKey, limits};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The principal of everybody while the bank is an open demo.
 pub(super) const OPEN_PRINCIPAL: &str = "open";
 
 /// A refusal of the request itself; not stored, so that a corrected one may use the same id.
-fn invalid(code: ErrorCode, field: &str, reason: impl ToString) -> Declined {
+pub(super) fn invalid(code: ErrorCode, field: &str, reason: impl ToString) -> Declined {
     Declined::new(code).with("field", field).with("reason", reason)
 }
 
@@ -32,7 +33,10 @@ pub(super) fn route(
     };
     let owner = owner_of(kind, bank)?;
     let id = match kind {
-        Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) => return Ok((owner, IdOrigin::None)),
+        Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) => {
+            return Ok((owner, IdOrigin::None));
+        }
+        Kind::Transfer(order) => &mut order.transaction_id,
         Kind::Deposit(order) => &mut order.transaction_id,
         Kind::Withdraw(order) => &mut order.transaction_id,
         Kind::OpenAccount(order) => &mut order.transaction_id,
@@ -78,7 +82,8 @@ pub(super) fn fill_in_id(operation: &mut wire::Operation, owner: BranchId, id: I
             order.transaction_id = text;
         }
         Some(Kind::InitializeBranch(order)) => order.transaction_id = text,
-        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_)) | None => {}
+        Some(Kind::Transfer(order)) => order.transaction_id = text,
+        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_)) | None => {}
     }
 }
 
@@ -94,6 +99,8 @@ pub(super) fn describe(operation: &wire::Operation) -> (&'static str, Option<&st
         Some(Kind::UnfreezeAccount(order)) => ("unfreeze_account", order.caller.as_ref()),
         Some(Kind::CloseAccount(order)) => ("close_account", order.caller.as_ref()),
         Some(Kind::InitializeBranch(order)) => ("initialize_branch", order.caller.as_ref()),
+        Some(Kind::Transfer(order)) => ("transfer", order.caller.as_ref()),
+        Some(Kind::GetTransfer(_)) => ("get_transfer", None),
         Some(Kind::Query(_)) => ("query", None),
         Some(Kind::GetAccount(_)) => ("get_account", None),
         Some(Kind::GetCustomer(_)) => ("get_customer", None),
@@ -113,6 +120,8 @@ fn owner_of(kind: &Kind, bank: Assignment) -> Result<BranchId, Declined> {
         Kind::Deposit(order) => either(order.customer_id, &order.account_number),
         Kind::Withdraw(order) => either(order.customer_id, &order.account_number),
         Kind::Query(question) => either(question.customer_id, &question.account_number),
+        Kind::Transfer(order) => either(order.customer_id, &order.account_number),
+        Kind::GetTransfer(question) => transfer_id(&question.transaction_id).map(|id| id.branch),
         Kind::OpenAccount(order) => by_customer(order.customer_id),
         Kind::CreateCustomer(order) => by_customer(order.customer_id),
         Kind::GetCustomer(question) => by_customer(question.customer_id),
@@ -141,7 +150,7 @@ pub(super) fn request(
         IdOrigin::Made(key) => Key::Made(key),
         IdOrigin::None => return question(operation, bank).map(Request::Read),
     };
-    let draft = draft(operation, owner, bank, entropy)?;
+    let draft = draft(operation, owner, key.get(), bank, entropy)?;
     let channel = match draft.caller.as_deref() {
         None | Some("" | "grpc") => Channel::Grpc,
         Some("http") => Channel::Http,
@@ -167,6 +176,7 @@ fn question(operation: wire::Operation, bank: Assignment) -> Result<Read, Declin
             currency: currency(&question.currency)?,
         }),
         Some(Kind::GetAccount(question)) => Ok(Read::Account(account_number(&question.account_number, bank)?.serial())),
+        Some(Kind::GetTransfer(question)) => Ok(Read::Transfer(transfer_id(&question.transaction_id)?.key)),
         Some(Kind::GetCustomer(question)) => Ok(Read::Customer(customer_id(question.customer_id, "customer_id")?)),
         _ => Err(invalid(ErrorCode::InvalidRequest, "operation", "is not a question")),
     }
@@ -181,7 +191,13 @@ struct Draft {
     name: Option<PersonalName>,
 }
 
-fn draft(operation: wire::Operation, owner: BranchId, bank: Assignment, entropy: &Entropy) -> Result<Draft, Declined> {
+fn draft(
+    operation: wire::Operation,
+    owner: BranchId,
+    key: TransactionKey,
+    bank: Assignment,
+    entropy: &Entropy,
+) -> Result<Draft, Declined> {
     let channel = |caller: Option<wire::Caller>| caller.map(|caller| caller.channel);
     let plain =
         |command, content, caller| Draft { command, content, caller: channel(caller), detail: None, name: None };
@@ -202,6 +218,7 @@ fn draft(operation: wire::Operation, owner: BranchId, bank: Assignment, entropy:
             let command = Command::Withdraw { target, amount };
             Ok(Draft { command, content, caller: channel(order.caller), detail, name: None })
         }
+        Some(Kind::Transfer(order)) => transfer(order, owner, key, bank),
         Some(Kind::OpenAccount(order)) => open_account(order),
         Some(Kind::CreateCustomer(order)) => create_customer(order, entropy),
         Some(Kind::InitializeBranch(order)) => {
@@ -225,10 +242,50 @@ fn draft(operation: wire::Operation, owner: BranchId, bank: Assignment, entropy:
             let serial = account_number(&order.account_number, bank)?.serial();
             Ok(plain(Command::Close(serial), Content::account("close", serial), order.caller))
         }
-        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_)) | None => {
+        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_)) | None => {
             Err(invalid(ErrorCode::InvalidRequest, "operation", "is not an order"))
         }
     }
+}
+
+fn transfer(
+    order: wire::TransferRequest,
+    owner: BranchId,
+    key: TransactionKey,
+    bank: Assignment,
+) -> Result<Draft, Declined> {
+    let (payer, amount) = movement(order.customer_id, &order.account_number, &order.amount, &order.currency, bank)?;
+    let (branch, target) = match (order.to_customer_id, order.to_account_number.as_str()) {
+        (number, "") => {
+            let customer = customer_id(number, "to_customer_id")?;
+            (customer.home_branch(bank.branches()), Target::Customer(customer))
+        }
+        (0, text) => {
+            let number = account_number_in(text, "to_account_number", bank)?;
+            (number.branch(), Target::Account(number.serial()))
+        }
+        _ => {
+            let reason = "must not be given together with to_customer_id";
+            return Err(invalid(ErrorCode::InvalidRequest, "to_account_number", reason));
+        }
+    };
+    if order.wait_ms.is_some_and(|wait_ms| wait_ms > limits::TRANSFER_WAIT_MS) {
+        let reason = format!("must be at most {}", limits::TRANSFER_WAIT_MS);
+        return Err(invalid(ErrorCode::InvalidRequest, "wait_ms", reason));
+    }
+    let mut content = Content::movement("transfer", payer, amount, &order.memo, &order.metadata);
+    content.number(i128::from(branch.get())).target(target);
+    let payee = if branch == owner { Payee::Here(target) } else { Payee::At { branch, target, transfer: key } };
+    let detail = memo_and_metadata(order.memo, order.metadata)?;
+    let command = Command::Transfer { payer, payee, amount };
+    Ok(Draft { command, content, caller: order.caller.map(|caller| caller.channel), detail, name: None })
+}
+
+/// How long the caller of an operation waits for what it has begun to end.
+pub(super) fn patience(operation: &wire::Operation) -> Option<Duration> {
+    let Some(Kind::Transfer(order)) = &operation.kind else { return None };
+    let wait_ms = order.wait_ms.unwrap_or(limits::DEFAULT_TRANSFER_WAIT_MS);
+    (wait_ms > 0).then(|| Duration::from_millis(u64::from(wait_ms)))
 }
 
 fn open_account(order: wire::OpenAccountRequest) -> Result<Draft, Declined> {
@@ -328,12 +385,19 @@ pub(super) fn branch_id(number: i64, bank: Assignment) -> Result<BranchId, Decli
 
 /// An account number of a branch of this bank.
 pub(super) fn account_number(text: &str, bank: Assignment) -> Result<AccountNumber, Declined> {
-    let number: AccountNumber =
-        text.parse().map_err(|error| invalid(ErrorCode::InvalidAccountNumber, "account_number", error))?;
+    account_number_in(text, "account_number", bank)
+}
+
+pub(super) fn account_number_in(text: &str, field: &str, bank: Assignment) -> Result<AccountNumber, Declined> {
+    let number: AccountNumber = text.parse().map_err(|error| invalid(ErrorCode::InvalidAccountNumber, field, error))?;
     if bank.server_of(number.branch()).is_none() {
         return Err(Declined::new(ErrorCode::AccountNotFound));
     }
     Ok(number)
+}
+
+fn transfer_id(text: &str) -> Result<TransactionId, Declined> {
+    text.parse().map_err(|error| invalid(ErrorCode::InvalidTransactionId, "transaction_id", error))
 }
 
 fn currency(text: &str) -> Result<Option<Currency>, Declined> {
@@ -392,10 +456,7 @@ impl Content {
         metadata: &BTreeMap<String, String>,
     ) -> Content {
         let mut content = Content::new(what);
-        match target {
-            Target::Customer(customer) => content.text("customer").number(i128::from(customer.get())),
-            Target::Account(serial) => content.text("account").number(i128::from(serial.0)),
-        };
+        content.target(target);
         match amount {
             AskedAmount::Money(money) => content.text(money.currency().code()).number(i128::from(money.minor())),
             AskedAmount::InAccountCurrency(amount) => {
@@ -414,6 +475,13 @@ impl Content {
         let mut content = Content::new(what);
         content.number(i128::from(serial.0));
         content
+    }
+
+    fn target(&mut self, target: Target) -> &mut Content {
+        match target {
+            Target::Customer(customer) => self.text("customer").number(i128::from(customer.get())),
+            Target::Account(serial) => self.text("account").number(i128::from(serial.0)),
+        }
     }
 
     fn text(&mut self, text: &str) -> &mut Content {
@@ -469,7 +537,7 @@ mod tests {
         let (owner, id) = route(&mut operation, bank, &entropy).expect("routed");
         match request(operation, owner, id, bank, &entropy, &OPEN_PRINCIPAL.into()).expect("an order") {
             Request::Write(order) => order.fingerprint,
-            Request::Read(_) => panic!("a question"),
+            Request::Read(_) | Request::Arrive { .. } => panic!("not an order"),
         }
     }
 

@@ -2,9 +2,11 @@
 
 use super::sentence::sentence;
 use crate::ledger::{AccountKind, AccountState, Movement, Product};
-use crate::teller::{AccountView, Answer, Answered, Declined, Receipt};
+use crate::teller::{AccountView, Answer, Answered, Declined, Receipt, TransferState, TransferView};
 use bank_proto::wire::{self, operation_result::Kind};
-use bank_proto::{AccountNumber, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey, limits};
+use bank_proto::{
+    AccountNumber, AccountSerial, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey, limits,
+};
 use prost::Message as _;
 use std::collections::HashMap;
 use std::fmt::{Display, Write as _};
@@ -16,6 +18,13 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
     let replayed = answered.replayed;
     let kind = match answered.answer {
         Answer::Receipt(moved) => Kind::Receipt(receipt(branch, moved, transaction_id, replayed)),
+        Answer::Transfer(view) => match (&view.state, answered.key) {
+            // Whoever ordered it meets a refusal; whoever asks for it gets it as it stands.
+            (TransferState::Failed(reason), Some(_)) => {
+                Kind::Failure(failure(&failed_transfer(&view, reason), transaction_id, replayed))
+            }
+            _ => Kind::Transfer(wire::Transfer { replayed, ..transfer(branch, &view) }),
+        },
         Answer::Account(view) => Kind::Account(wire::Account { transaction_id, replayed, ..account(branch, &view) }),
         Answer::Customer { customer, name, accounts } => Kind::Customer(wire::Customer {
             customer_id: customer_number(Some(customer)),
@@ -43,7 +52,7 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
         }),
         Answer::Refused(declined) => Kind::Failure(failure(&declined, transaction_id, replayed)),
         // Questions that no operation asks.
-        Answer::TrialBalance { .. } | Answer::Status { .. } => {
+        Answer::TrialBalance { .. } | Answer::Status { .. } | Answer::Arrived(_) | Answer::Ended(_) => {
             Kind::Failure(failure(&Declined::new(ErrorCode::Internal), transaction_id, replayed))
         }
     };
@@ -81,7 +90,7 @@ pub(super) fn refused(declined: &Declined) -> wire::OperationResult {
     wire::OperationResult { kind: Some(Kind::Failure(failure(declined, String::new(), false))) }
 }
 
-fn failure(declined: &Declined, transaction_id: String, replayed: bool) -> wire::Failure {
+pub(super) fn failure(declined: &Declined, transaction_id: String, replayed: bool) -> wire::Failure {
     wire::Failure {
         status: declined.code.grpc_code() as i32,
         code: declined.code.as_str().to_owned(),
@@ -145,11 +154,54 @@ fn receipt(branch: BranchId, receipt: Receipt, transaction_id: String, replayed:
     }
 }
 
+/// A transfer as it stands.
+fn transfer(branch: BranchId, view: &TransferView) -> wire::Transfer {
+    let (state, reason) = match &view.state {
+        TransferState::Processing => (wire::TransferState::Processing, None),
+        TransferState::Completed => (wire::TransferState::Completed, None),
+        TransferState::Failed(declined) => (wire::TransferState::Failed, Some(declined)),
+    };
+    let number = |branch, serial: Option<AccountSerial>| {
+        serial.map(|serial| AccountNumber::new(branch, serial).to_string()).unwrap_or_default()
+    };
+    let money = |money: Option<Money>| money.map(|money| money.to_string()).unwrap_or_default();
+    wire::Transfer {
+        transaction_id: transaction_id(branch, view.transfer),
+        state: state.into(),
+        reason: reason.map(|declined| declined.code.as_str().to_owned()).unwrap_or_default(),
+        reason_detail: reason.map(sentence).unwrap_or_default(),
+        customer_id: customer_number(view.payer_customer),
+        branch_id: branch.get(),
+        account_number: number(branch, view.payer),
+        to_customer_id: customer_number(view.payee_customer),
+        to_branch_id: view.payee_branch.get(),
+        to_account_number: number(view.payee_branch, view.payee),
+        amount: money(view.amount),
+        currency: view.amount.map(|amount| amount.currency().code().to_owned()).unwrap_or_default(),
+        balance: money(view.balance),
+        booked_at: Some(view.booked_at.to_wire()),
+        ended_at: view.ended_at.map(bank_proto::Timestamp::to_wire),
+        replayed: false,
+    }
+}
+
+/// Why a transfer failed, and how the payer stands now that the money is back.
+fn failed_transfer(view: &TransferView, reason: &Declined) -> Declined {
+    let mut declined = reason.clone().with(Declined::STATE, Declined::FAILED);
+    if let Some(balance) = view.balance {
+        let told = &mut declined.metadata;
+        told.entry("balance".to_owned()).or_insert_with(|| balance.to_string());
+        told.entry("currency".to_owned()).or_insert_with(|| balance.currency().code().to_owned());
+    }
+    declined
+}
+
 fn movement_name(movement: Movement) -> &'static str {
     match movement {
         Movement::OpeningBalance => "opening_balance",
         Movement::Deposit => "deposit",
         Movement::Withdrawal => "withdrawal",
+        Movement::Transfer => "transfer",
     }
 }
 
@@ -172,7 +224,7 @@ pub(super) fn account(branch: BranchId, view: &AccountView) -> wire::Account {
     }
 }
 
-fn customer_number(customer: Option<bank_proto::CustomerId>) -> i64 {
+pub(super) fn customer_number(customer: Option<bank_proto::CustomerId>) -> i64 {
     // A customer's number is at most 2^53 - 1; 0 stands for none.
     customer.map_or(0, |customer| i64::try_from(customer.get()).unwrap_or(i64::MAX))
 }

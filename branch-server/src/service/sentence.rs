@@ -10,6 +10,9 @@ pub(super) fn sentence(declined: &Declined) -> String {
     if !told("field").is_empty() {
         return format!("`{}` {}", told("field"), told("reason"));
     }
+    if told(Declined::PARTY) == Declined::PAYEE {
+        return payee(declined.code, told("currency"));
+    }
     match declined.code {
         ErrorCode::InsufficientFunds => {
             format!("only {} {} is available", told("available"), told("currency"))
@@ -36,6 +39,29 @@ pub(super) fn sentence(declined: &Declined) -> String {
         ErrorCode::StorageFull => "the branch's disk is full; nothing was done".to_owned(),
         ErrorCode::DeadlineExceeded => "the deadline passed before the work began; nothing was done".to_owned(),
         ErrorCode::WrongBranch => "another server owns the branch; its number is in the details".to_owned(),
+        ErrorCode::SameAccount => "payer and payee are the same account".to_owned(),
+        ErrorCode::ClearingLimitExceeded => {
+            "too many transfers to the payee's branch are under way; try again later with a new id".to_owned()
+        }
+        ErrorCode::TransfersInFlight => "transfers from the account are still under way".to_owned(),
+        ErrorCode::TransferExpired => {
+            "the payee's branch could not be reached in time; the money is back on the payer's account".to_owned()
+        }
+        ErrorCode::TransferNotFound => "no transfer has this id".to_owned(),
+        code => code.title().to_owned(),
+    }
+}
+
+/// A payee who cannot be paid.
+fn payee(code: ErrorCode, currency: &str) -> String {
+    match code {
+        ErrorCode::BranchNotFound => "the payee's branch is not initialized".to_owned(),
+        ErrorCode::CustomerNotFound => "the payee is not known at their branch".to_owned(),
+        ErrorCode::AccountNotFound => "the payee has no such account".to_owned(),
+        ErrorCode::AccountFrozen => "the payee's account is frozen and takes no movements".to_owned(),
+        ErrorCode::AccountClosed => "the payee's account is closed for ever".to_owned(),
+        ErrorCode::CurrencyMismatch => format!("the payee's account is kept in {currency}"),
+        ErrorCode::BalanceLimitExceeded => "the payee's balance would be too large".to_owned(),
         code => code.title().to_owned(),
     }
 }

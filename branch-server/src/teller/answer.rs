@@ -1,9 +1,13 @@
 //! What a teller says.
 
 use crate::journal::Sequence;
-use crate::ledger::{Account, Movement, Refusal, TrialBalanceLine};
+use crate::ledger::{Account, Movement, PayeeProblem, Refusal, TrialBalanceLine};
 use bank_proto::{AccountSerial, CustomerId, ErrorCode, Money, Timestamp, TransactionKey};
 use std::collections::BTreeMap;
+
+mod transfer;
+
+pub use transfer::{TransferEnd, TransferState, TransferView};
 
 /// The answer to one request. An order's answer is durable.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,6 +25,13 @@ pub struct Answered {
 pub enum Answer {
     /// Money moved.
     Receipt(Receipt),
+    /// A transfer as it stands.
+    Transfer(Box<TransferView>),
+    /// A transfer from another branch has its outcome; one that is refused there is
+    /// [`Answer::Refused`].
+    Arrived(Arrived),
+    /// A transfer to another branch has ended.
+    Ended(TransferEnd),
     /// An account, as it is or as an order left it.
     Account(AccountView),
     /// A customer.
@@ -67,6 +78,20 @@ pub enum Answer {
     Refused(Declined),
 }
 
+/// What became of a transfer from another branch, for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrived {
+    /// The payee has the money.
+    Credited {
+        /// On this account.
+        account: AccountSerial,
+        /// Whose it is.
+        customer: Option<CustomerId>,
+    },
+    /// It came too late.
+    Cancelled,
+}
+
 /// What a posted movement says to the customer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Receipt {
@@ -105,6 +130,15 @@ pub struct Declined {
 }
 
 impl Declined {
+    /// The name under which a refusal says whose account it is about, when it is not the caller's.
+    pub const PARTY: &str = "party";
+    /// It is the payee's.
+    pub const PAYEE: &str = "payee";
+    /// The name under which the refusal of a transfer says how the transfer stands.
+    pub const STATE: &str = "state";
+    /// It has failed, for ever.
+    pub const FAILED: &str = "FAILED";
+
     /// A refusal with nothing to add.
     #[must_use]
     pub fn new(code: ErrorCode) -> Declined {
@@ -141,8 +175,31 @@ impl From<Refusal> for Declined {
                 .with("balance", balance)
                 .with("available", available)
                 .with("currency", balance.currency()),
+            Refusal::SameAccount => Declined::new(ErrorCode::SameAccount),
+            Refusal::Payee(problem) => problem.into(),
+            Refusal::ClearingLimitExceeded => Declined::new(ErrorCode::ClearingLimitExceeded),
+            Refusal::TransfersInFlight => Declined::new(ErrorCode::TransfersInFlight),
+            Refusal::NotInFlight => Declined::new(ErrorCode::TransferNotFound),
             Refusal::BalanceLimitExceeded => Declined::new(ErrorCode::BalanceLimitExceeded),
             Refusal::AccountLimitExceeded => Declined::new(ErrorCode::AccountLimitExceeded),
         }
+    }
+}
+
+impl From<PayeeProblem> for Declined {
+    /// The codes are those of the payer's own account; "party" says whose it is.
+    fn from(problem: PayeeProblem) -> Declined {
+        let declined = match problem {
+            PayeeProblem::BranchNotFound => Declined::new(ErrorCode::BranchNotFound),
+            PayeeProblem::CustomerNotFound => Declined::new(ErrorCode::CustomerNotFound),
+            PayeeProblem::AccountNotFound => Declined::new(ErrorCode::AccountNotFound),
+            PayeeProblem::AccountFrozen => Declined::new(ErrorCode::AccountFrozen),
+            PayeeProblem::AccountClosed => Declined::new(ErrorCode::AccountClosed),
+            PayeeProblem::CurrencyMismatch { account } => {
+                Declined::new(ErrorCode::CurrencyMismatch).with("currency", account)
+            }
+            PayeeProblem::BalanceLimitExceeded => Declined::new(ErrorCode::BalanceLimitExceeded),
+        };
+        declined.with(Declined::PARTY, Declined::PAYEE)
     }
 }

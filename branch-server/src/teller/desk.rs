@@ -1,19 +1,24 @@
 //! One batch at the desk: decide, apply, one group commit, and only then every answer.
 
-use super::answer::{AccountView, Answer, Answered, Declined, Receipt};
-use super::request::{Asked, Job, Key, Order, Read, Request};
-use super::rows;
+mod read;
+mod tell;
+
+use super::answer::{Answer, Answered, Declined};
+use super::parcel::Parcel;
+use super::request::{Asked, Job, Key, Order, Request};
+use super::rows::{self, Books};
 use crate::derived::{ById, TransactionIds};
 use crate::environment::Clock;
-use crate::journal::{AppendError, Journal, PersonalName, Row, RowKind, Sequence};
-use crate::ledger::{Command, Entry, Ledger};
-use bank_proto::{AccountSerial, ErrorCode, Money, Timestamp, TransactionKey};
+use crate::journal::{AppendError, Journal, PersonalName, Row, Sequence};
+use crate::ledger::{Arrival, Command, Entry, Ledger, PairFault, Refusal};
+use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionKey};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// The single writer of one branch: its ledger, its ids and its journal.
 pub struct Desk {
+    branch: BranchId,
     ledger: Ledger,
     journal: Box<dyn Journal>,
     ids: TransactionIds,
@@ -38,8 +43,8 @@ struct Group {
 #[error("{0}")]
 pub struct Fatal(pub String);
 
-/// What one batch did, for the metrics.
-#[derive(Debug, Clone, Copy, Default)]
+/// What one batch did: for the metrics, and for whoever takes transfers to other branches.
+#[derive(Debug, Clone, Default)]
 pub struct BatchReport {
     /// Rows that became durable.
     pub rows: usize,
@@ -47,19 +52,22 @@ pub struct BatchReport {
     pub storage_full: bool,
     /// From taking the batch up to its last answer.
     pub elapsed: Duration,
+    /// The transfers that left for other branches, durable, in the order of their rows.
+    pub parcels: Vec<Parcel>,
 }
 
 impl Desk {
     /// A desk over books that were opened and checked.
     #[must_use]
     pub fn new(
+        branch: BranchId,
         ledger: Ledger,
         journal: Box<dyn Journal>,
         ids: TransactionIds,
         clock: Arc<dyn Clock>,
         booked_at: Timestamp,
     ) -> Desk {
-        Desk { ledger, journal, ids, clock, booked_at, group: Group::default() }
+        Desk { branch, ledger, journal, ids, clock, booked_at, group: Group::default() }
     }
 
     /// The books as bytes, as the last group commit left them.
@@ -85,7 +93,8 @@ impl Desk {
         self.booked_at = self.booked_at.max(self.clock.now());
         let answers = self.answer_all(&jobs, true)?;
         let rows = self.group.rows.len();
-        let mut report = BatchReport { rows, ..BatchReport::default() };
+        let parcels = self.parcels_of(&self.group.rows)?;
+        let mut report = BatchReport { rows, parcels, ..BatchReport::default() };
         let answers = match self.commit() {
             Ok(()) => answers,
             Err(AppendError::StorageFull) => {
@@ -100,6 +109,26 @@ impl Desk {
         }
         report.elapsed = self.clock.instant().duration_since(begin);
         Ok(report)
+    }
+
+    /// The transfers that left for other branches and have not ended, as the journal records them:
+    /// what an opened branch has to take up again.
+    ///
+    /// # Errors
+    /// The journal cannot be read, or does not have what the books say.
+    pub fn outbox(&mut self) -> Result<Vec<Parcel>, Fatal> {
+        let rows: Vec<Sequence> = self.ledger.outbox().map(|(_, _, outgoing)| outgoing.row).collect();
+        let mut parcels = Vec::with_capacity(rows.len());
+        for row in rows {
+            let read = self.journal.read(row, 1).map_err(|error| Fatal(error.to_string()))?;
+            parcels.append(&mut self.parcels_of(&read)?);
+        }
+        Ok(parcels)
+    }
+
+    fn parcels_of(&self, rows: &[Row]) -> Result<Vec<Parcel>, Fatal> {
+        let parcels = rows.iter().filter_map(|row| Parcel::from_row(row).transpose());
+        parcels.collect::<Result<_, _>>().map_err(|error| Fatal(error.to_string()))
     }
 
     /// One group commit of all that the batch decided. The group is empty afterwards.
@@ -142,8 +171,35 @@ impl Desk {
                 answer: Answer::Refused(Declined::new(ErrorCode::DeadlineExceeded)),
             }),
             Request::Read(read) => self.answer_read(*read),
-            Request::Write(order) if is_late => Ok(declined(order, ErrorCode::DeadlineExceeded)),
+            Request::Write(order) | Request::Arrive { order, .. } if is_late => {
+                Ok(declined(order, ErrorCode::DeadlineExceeded))
+            }
             Request::Write(order) => self.answer_order(order, accepts_orders),
+            Request::Arrive { order, arrival, lowest_outstanding } => {
+                self.answer_arrival(order, arrival, *lowest_outstanding, accepts_orders)
+            }
+        }
+    }
+
+    /// The one outcome of a transfer from another branch: the stored one, whatever is asked now, or a
+    /// new one if the two branches' pasts fit together.
+    fn answer_arrival(
+        &mut self,
+        order: &Order,
+        arrival: &Arrival,
+        lowest_outstanding: u64,
+        accepts_orders: bool,
+    ) -> Result<Answered, Fatal> {
+        if let Err(fault) = self.ledger.hear(arrival.source, arrival.epoch) {
+            return Ok(unheard(order, fault));
+        }
+        if let Some(answered) = self.replay(order)? {
+            return Ok(answered);
+        }
+        match self.ledger.admit(arrival, lowest_outstanding) {
+            Ok(()) if accepts_orders => self.carry_out(order),
+            Ok(()) => Ok(declined(order, ErrorCode::StorageFull)),
+            Err(fault) => Ok(unheard(order, fault)),
         }
     }
 
@@ -158,6 +214,16 @@ impl Desk {
         if !self.ledger.is_initialized() && !opens_books {
             return Ok(declined(order, ErrorCode::BranchNotFound));
         }
+        if let Command::Settle { peer, peer_epoch, .. } = order.command
+            && let Err(fault) = self.ledger.hear(peer, peer_epoch)
+        {
+            return Ok(unheard(order, fault));
+        }
+        self.carry_out(order)
+    }
+
+    /// Decides, applies, and adds the rows to the group. Refusals are rows as well.
+    fn carry_out(&mut self, order: &Order) -> Result<Answered, Fatal> {
         let first = self.group.rows.len();
         match self.ledger.decide(&order.command) {
             Ok(entries) => {
@@ -165,19 +231,38 @@ impl Desk {
                     let sequence = self.next_sequence();
                     let posted = self.ledger.apply(sequence, self.booked_at, entry);
                     let is_first = self.group.rows.len() == first;
-                    let row = rows::entry_row(order, sequence, self.booked_at, is_first, entry, posted, &self.ledger);
+                    let books = Books { branch: self.branch, ledger: &self.ledger };
+                    let row = rows::entry_row(order, sequence, self.booked_at, is_first, entry, posted, books);
                     self.group.rows.push(row);
                 }
                 self.group.names.extend(order.name.clone());
             }
-            Err(refusal) => {
-                let row = rows::refusal_row(order, self.next_sequence(), self.booked_at, &Declined::from(refusal));
-                self.group.rows.push(row);
+            // The end of a transfer is another branch's word: it is not this branch's to refuse for ever.
+            Err(refusal) if matches!(order.command, Command::Settle { .. }) => {
+                return Ok(Answered {
+                    key: Some(order.key.get()),
+                    replayed: false,
+                    answer: Answer::Refused(refusal.into()),
+                });
             }
+            Err(refusal) => self.record_refusal(order, refusal),
         }
         self.group.firsts.insert(order.key.get(), first);
         let answer = self.tell(&self.group.rows[first..], order.name.as_ref())?;
         Ok(Answered { key: Some(order.key.get()), replayed: false, answer })
+    }
+
+    fn record_refusal(&mut self, order: &Order, refusal: Refusal) {
+        let sequence = self.next_sequence();
+        if let Command::Receive { arrival, .. } = order.command {
+            self.ledger.apply(sequence, self.booked_at, &Entry::TurnedAway(arrival));
+        }
+        let mut declined = Declined::from(refusal);
+        if matches!(order.command, Command::Transfer { .. }) {
+            declined = declined.with(Declined::STATE, Declined::FAILED);
+        }
+        let row = rows::refusal_row(order, sequence, self.booked_at, &declined, self.branch);
+        self.group.rows.push(row);
     }
 
     fn next_sequence(&self) -> Sequence {
@@ -187,23 +272,14 @@ impl Desk {
     /// The first answer again, if the order's id was used before; the refusal to reuse it, if it
     /// was used for something else.
     fn replay(&mut self, order: &Order) -> Result<Option<Answered>, Fatal> {
-        let key = order.key.get();
-        let stored;
-        let rows = if let Some(first) = self.group.firsts.get(&key) {
-            let rows = &self.group.rows[*first..];
-            let length = rows.iter().take_while(|row| row.transaction == key).count();
-            &rows[..length]
-        } else if let Key::Given(key) = order.key
-            && let Some(first) = self.ids.get(key).map_err(|error| Fatal(error.to_string()))?
-        {
-            stored = self.read_transaction(key, first)?;
-            &stored
-        } else {
-            return Ok(None);
+        // An id that this server made a moment ago can only stand in this batch, if anywhere.
+        let rows = match order.key {
+            Key::Given(key) => self.stored_rows(key)?,
+            Key::Made(key) => self.group_rows(key),
         };
+        let Some(rows) = rows else { return Ok(None) };
         let customer = order.name.as_ref().map(|name| name.customer);
         let same_content = rows.first().and_then(|row| row.fingerprint) == Some(order.fingerprint);
-        let rows = rows.to_vec();
         // The fingerprint leaves the name out, so that it cannot be guessed from the journal.
         let name = match customer {
             Some(customer) => self.stored_name(customer)?,
@@ -217,7 +293,25 @@ impl Desk {
             return Ok(Some(declined(order, ErrorCode::IdempotencyKeyReused)));
         }
         let answer = self.tell(&rows, name.as_ref())?;
-        Ok(Some(Answered { key: Some(key), replayed: true, answer }))
+        let answer = self.with_end(answer)?;
+        Ok(Some(Answered { key: Some(order.key.get()), replayed: true, answer }))
+    }
+
+    /// The rows of a transaction, if its id is known.
+    fn stored_rows(&mut self, key: TransactionKey) -> Result<Option<Vec<Row>>, Fatal> {
+        if let Some(rows) = self.group_rows(key) {
+            return Ok(Some(rows));
+        }
+        match self.ids.get(key).map_err(|error| Fatal(error.to_string()))? {
+            Some(first) => self.read_transaction(key, first).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The rows of a transaction of the current batch.
+    fn group_rows(&self, key: TransactionKey) -> Option<Vec<Row>> {
+        let rows = &self.group.rows[*self.group.firsts.get(&key)?..];
+        Some(rows.iter().take_while(|row| row.transaction == key).cloned().collect())
     }
 
     fn stored_name(&mut self, customer: bank_proto::CustomerId) -> Result<Option<PersonalName>, Fatal> {
@@ -246,124 +340,19 @@ impl Desk {
             None => Err(Fatal(format!("row {first} does not hold transaction {key} as the index of ids says"))),
         }
     }
-
-    /// What a transaction's rows say to whoever ordered it: now or at any later time the same.
-    fn tell(&self, rows: &[Row], name: Option<&PersonalName>) -> Result<Answer, Fatal> {
-        let damaged = |error: rows::RowError| Fatal(error.to_string());
-        let Some(last) = rows.last() else { return Err(Fatal("a transaction without rows".to_owned())) };
-        if last.kind == RowKind::Refused {
-            return rows::declined_of(last).map(Answer::Refused).map_err(damaged);
-        }
-        if rows.first().is_some_and(|row| row.kind == RowKind::BranchInitialized) {
-            let account = self.view_after(rows).map_err(damaged)?;
-            return Ok(Answer::Initialized { created: true, account });
-        }
-        match rows::entry_of(last).map_err(damaged)? {
-            Some(Entry::BranchFoundOpen { .. }) => {
-                let account = self.view_after(rows).map_err(damaged)?;
-                Ok(Answer::Initialized { created: false, account })
-            }
-            Some(Entry::Moved { movement, debit, credit, amount }) => {
-                let account = rows::customers_side(movement, debit, credit);
-                let balance = if account == debit { last.debit_balance } else { last.credit_balance };
-                let currency = last.currency.unwrap_or(bank_proto::Currency::USD);
-                Ok(Answer::Receipt(Receipt {
-                    movement,
-                    account,
-                    customer: last.customer,
-                    amount: Money::from_minor(amount, currency),
-                    balance: Money::from_minor(balance, currency),
-                    booked_at: last.booked_at,
-                }))
-            }
-            Some(Entry::CustomerRegistered(customer)) => {
-                let name = name.map(|name| name.name.clone());
-                Ok(Answer::Customer { customer, name, accounts: Vec::new() })
-            }
-            _ => match self.view_after(rows).map_err(damaged)? {
-                Some(view) => Ok(Answer::Account(view)),
-                None => Err(Fatal(format!("row {} tells of no account", last.sequence))),
-            },
-        }
-    }
-
-    /// The customer's account that rows are about, as they left it.
-    fn view_after(&self, rows: &[Row]) -> Result<Option<AccountView>, rows::RowError> {
-        let mut view: Option<AccountView> = None;
-        for row in rows {
-            match rows::entry_of(row)? {
-                Some(Entry::AccountOpened { account, customer: Some(_), .. }) => {
-                    view = self.view(account).map(|mut view| {
-                        view.account.balance = 0;
-                        view.account.state = crate::ledger::AccountState::Open;
-                        view
-                    });
-                }
-                Some(Entry::StateChanged { account, state } | Entry::BranchFoundOpen { account, state }) => {
-                    view = self.view(account).map(|mut view| {
-                        view.account.balance = row.debit_balance;
-                        view.account.state = state;
-                        view
-                    });
-                }
-                Some(Entry::Moved { .. }) => {
-                    if let Some(view) = &mut view {
-                        view.account.balance = row.credit_balance;
-                    }
-                }
-                _ => {}
-            }
-        }
-        Ok(view)
-    }
-
-    fn view(&self, serial: AccountSerial) -> Option<AccountView> {
-        let account = *self.ledger.account(serial)?;
-        Some(AccountView { serial, account, joint_holders: self.ledger.joint_holders(serial).to_vec() })
-    }
-
-    fn answer_read(&mut self, read: Read) -> Result<Answered, Fatal> {
-        let answer = match read {
-            Read::Status => Answer::Status {
-                initialized: self.ledger.is_initialized(),
-                accounts: self.ledger.account_count() as u64,
-                sequence: self.journal.last_sequence() + self.group.rows.len() as u64,
-                epoch: self.journal.epoch(),
-            },
-            _ if !self.ledger.is_initialized() => Answer::Refused(Declined::new(ErrorCode::BranchNotFound)),
-            Read::Balance { target, currency } => match self.ledger.find_queried(target, currency) {
-                Ok(serial) => self.view(serial).map_or_else(no_account, Answer::Balance),
-                Err(refusal) => Answer::Refused(refusal.into()),
-            },
-            Read::Account(serial) => match self.view(serial) {
-                Some(view) if view.account.kind.is_customer() => Answer::Account(view),
-                _ => no_account(),
-            },
-            Read::Customer(customer) if !self.ledger.knows(customer) => {
-                Answer::Refused(Declined::new(ErrorCode::CustomerNotFound))
-            }
-            Read::Customer(customer) => {
-                let accounts = self.ledger.accounts_of(customer).iter();
-                let accounts = accounts.filter_map(|serial| self.view(*serial)).collect();
-                let name = self.stored_name(customer)?.map(|name| name.name);
-                Answer::Customer { customer, name, accounts }
-            }
-            Read::TrialBalance => Answer::TrialBalance {
-                lines: self.ledger.trial_balance(),
-                balanced: self.ledger.is_balanced(),
-                sequence: self.journal.last_sequence() + self.group.rows.len() as u64,
-                as_of: self.booked_at,
-            },
-        };
-        Ok(Answered { key: None, replayed: false, answer })
-    }
-}
-
-fn no_account() -> Answer {
-    Answer::Refused(Declined::new(ErrorCode::AccountNotFound))
 }
 
 /// A refusal that is not stored: the same id may be tried again.
 fn declined(order: &Order, code: ErrorCode) -> Answered {
     Answered { key: Some(order.key.get()), replayed: false, answer: Answer::Refused(Declined::new(code)) }
+}
+
+/// What another branch says is not heard: nothing is stored.
+fn unheard(order: &Order, fault: PairFault) -> Answered {
+    let code = match fault {
+        PairFault::StaleEpoch { .. } => ErrorCode::StaleEpoch,
+        PairFault::SequenceUsed { .. } | PairFault::OutcomesLost { .. } => ErrorCode::PairSuspended,
+    };
+    let answer = Answer::Refused(Declined::new(code).with("reason", fault));
+    Answered { key: Some(order.key.get()), replayed: false, answer }
 }

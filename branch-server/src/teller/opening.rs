@@ -104,6 +104,6 @@ pub fn open_branch(
         return Err(OpenBranchError::Chain);
     }
     let folded_rows = folded.sequence - begin_sequence;
-    let desk = Desk::new(folded.ledger, decorate(journal), ids, clock, folded.booked_at);
+    let desk = Desk::new(branch, folded.ledger, decorate(journal), ids, clock, folded.booked_at);
     Ok(OpenedBranch { desk, reader, folded_rows })
 }

@@ -24,6 +24,10 @@ pub enum QueueFull {
     Stopped,
 }
 
+/// Jobs of other branches, and ends of transfers, that find room when orders have filled the queue:
+/// what is under way must end, or overload would let ever more be under way.
+const SETTLEMENT_JOBS: usize = 1024;
+
 enum Message {
     Job(Job),
     Stop,
@@ -59,6 +63,22 @@ impl TellerHandle {
         outcome
     }
 
+    /// Puts a job into the queue that lets transfers end. It is admitted when orders are not.
+    ///
+    /// # Errors
+    /// As [`TellerHandle::submit`], but only when very many of these wait.
+    pub fn submit_settlement(&self, job: Job) -> Result<(), QueueFull> {
+        let requests = job.requests.len();
+        self.waiting.fetch_add(requests, Ordering::Relaxed);
+        self.queue.try_send(Message::Job(job)).map_err(|refused| {
+            self.waiting.fetch_sub(requests, Ordering::Relaxed);
+            match refused {
+                TrySendError::Full(_) => QueueFull::Full,
+                TrySendError::Disconnected(_) => QueueFull::Stopped,
+            }
+        })
+    }
+
     /// Tells the teller to serve what waits and then end. Later jobs are refused.
     pub fn stop(&self) {
         // A teller that has ended already needs no telling.
@@ -85,7 +105,7 @@ pub fn spawn(
     on_fatal: impl FnOnce(Fatal) + Send + 'static,
 ) -> std::io::Result<(TellerHandle, std::thread::JoinHandle<Desk>)> {
     // Every job holds at least one request, so this many jobs never refuse what the count admits.
-    let (queue, messages) = sync_channel(QUEUED_REQUESTS);
+    let (queue, messages) = sync_channel(QUEUED_REQUESTS + SETTLEMENT_JOBS);
     let waiting = Arc::new(AtomicUsize::new(0));
     let handle = TellerHandle { queue, waiting: waiting.clone() };
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {

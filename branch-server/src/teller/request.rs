@@ -2,7 +2,7 @@
 
 use super::answer::Answered;
 use crate::journal::{Channel, PersonalName};
-use crate::ledger::{Command, Target};
+use crate::ledger::{Arrival, Command, Target};
 use bank_proto::{AccountSerial, Currency, CustomerId, TransactionKey};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -32,6 +32,15 @@ pub enum Request {
     Read(Read),
     /// Is stored under its id, whether it is accepted or refused.
     Write(Order),
+    /// A transfer from another branch, to be credited or cancelled.
+    Arrive {
+        /// [`Command::Receive`] or [`Command::Cancel`], under the arrival's key.
+        order: Order,
+        /// What the message says of itself.
+        arrival: Arrival,
+        /// Every transfer from that branch with a smaller number has ended there.
+        lowest_outstanding: u64,
+    },
 }
 
 /// A question about the books as they are now.
@@ -48,6 +57,8 @@ pub enum Read {
     Account(AccountSerial),
     /// One customer with its accounts.
     Customer(CustomerId),
+    /// How a transfer stands that this branch's customer ordered.
+    Transfer(TransactionKey),
     /// The sums of the books.
     TrialBalance,
     /// How the branch is.

@@ -1,32 +1,12 @@
 //! Entries of the ledger <-> rows of the journal.
 
 use super::answer::Declined;
+use super::detail::{Detail, TransferDetail};
 use super::request::Order;
-use crate::journal::{Row, RowKind, Sequence};
-use crate::ledger::{AccountKind, AccountState, AskedAmount, Command, Entry, Ledger, Movement, Posted, Target};
-use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, Timestamp};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-
-/// What a row's `detail` holds, as compact JSON. Part of the file format: fields may be added.
-#[derive(Debug, Default, Serialize, Deserialize)]
-pub(super) struct Detail {
-    /// The account's kind, on the row that opens it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
-    /// The peer of a clearing account.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    peer: Option<u32>,
-    /// The account's state, on a row that only looked at it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    state: Option<String>,
-    /// The code of a refusal.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    /// What a refusal told besides.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    told: BTreeMap<String, String>,
-}
+use crate::journal::{Channel, Row, RowKind, Sequence};
+use crate::ledger::Target;
+use crate::ledger::{AccountKind, AccountState, Arrival, AskedAmount, Command, Entry, Ledger, Movement, Payee, Posted};
+use bank_proto::{AccountSerial, BranchId, CustomerId, Timestamp, TransactionId, TransactionKey};
 
 /// Why a row does not fit the books.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,6 +47,13 @@ fn blank(order: &Order, sequence: Sequence, booked_at: Timestamp, kind: RowKind,
     }
 }
 
+/// Whose books an entry was applied to.
+#[derive(Clone, Copy)]
+pub(super) struct Books<'a> {
+    pub(super) branch: BranchId,
+    pub(super) ledger: &'a Ledger,
+}
+
 /// The row that records an applied entry.
 pub(super) fn entry_row(
     order: &Order,
@@ -75,8 +62,9 @@ pub(super) fn entry_row(
     is_first: bool,
     entry: &Entry,
     posted: Posted,
-    ledger: &Ledger,
+    books: Books<'_>,
 ) -> Row {
+    let Books { branch, ledger } = books;
     let mut row = blank(order, sequence, booked_at, row_kind(entry), is_first);
     row.debit_balance = posted.debit_balance;
     row.credit_balance = posted.credit_balance;
@@ -88,7 +76,7 @@ pub(super) fn entry_row(
             row.debit_account = Some(account);
             row.currency = ledger.account(account).map(|account| account.currency);
             row.customer = target_customer(&order.command);
-            row.detail = json(&Detail { state: Some(state.as_str().to_owned()), ..Detail::default() });
+            row.detail = Detail::of_state(state).json();
         }
         Entry::CustomerRegistered(customer) => {
             row.customer = Some(customer);
@@ -102,8 +90,7 @@ pub(super) fn entry_row(
             row.currency = Some(currency);
             row.amount = overdraft_limit;
             row.customer = customer;
-            let peer = if let AccountKind::Clearing(peer) = kind { Some(peer.get()) } else { None };
-            row.detail = json(&Detail { kind: Some(kind.as_str().to_owned()), peer, ..Detail::default() });
+            row.detail = Detail::of_account(kind).json();
         }
         Entry::HolderAdded { account, customer } => {
             row.debit_account = Some(account);
@@ -116,69 +103,140 @@ pub(super) fn entry_row(
             row.customer = ledger.account(account).and_then(|account| account.customer);
         }
         Entry::Moved { movement, debit, credit, amount } => {
-            row.debit_account = Some(debit);
-            row.credit_account = Some(credit);
-            row.amount = amount;
-            let theirs = ledger.account(customers_side(movement, debit, credit));
-            row.currency = theirs.map(|account| account.currency);
-            row.customer = target_customer(&order.command).or(theirs.and_then(|account| account.customer));
+            moved(&mut row, order, ledger, (debit, credit, amount), customers_side(movement, debit, credit));
             row.detail = order.detail.clone();
+        }
+        Entry::Sent { transfer: _, peer, payee, pair_sequence, debit, credit, amount } => {
+            moved(&mut row, order, ledger, (debit, credit, amount), debit);
+            let transfer = TransferDetail { number: pair_sequence, ..TransferDetail::payee(peer, payee) };
+            row.detail = Detail::of_transfer(transfer).json_behind(order.detail.as_deref());
+        }
+        Entry::Received { arrival, debit, credit, amount } => {
+            moved(&mut row, order, ledger, (debit, credit, amount), credit);
+            row.detail = arrived(&arrival).json_behind(order.detail.as_deref());
+        }
+        Entry::TurnedAway(arrival) => {
+            row.detail = arrived(&arrival).json_behind(order.detail.as_deref());
+        }
+        Entry::Completed { transfer, peer, peer_epoch, account, customer } => {
+            let ended = ended(branch, transfer, peer, peer_epoch);
+            let (account, customer) = (Some(account.0), customer.map(CustomerId::get));
+            row.detail = Detail::of_transfer(TransferDetail { account, customer, ..ended }).json();
+        }
+        Entry::Returned { transfer, peer, peer_epoch, debit, credit, amount } => {
+            moved(&mut row, order, ledger, (debit, credit, amount), credit);
+            let ended = ended(branch, transfer, peer, peer_epoch);
+            row.detail = Detail::of_transfer(ended).json_behind(order.detail.as_deref());
         }
     }
     row
 }
 
+fn moved(
+    row: &mut Row,
+    order: &Order,
+    ledger: &Ledger,
+    (debit, credit, amount): (AccountSerial, AccountSerial, i64),
+    customers: AccountSerial,
+) {
+    row.debit_account = Some(debit);
+    row.credit_account = Some(credit);
+    row.amount = amount;
+    let theirs = ledger.account(customers);
+    row.currency = theirs.map(|account| account.currency);
+    row.customer = target_customer(&order.command).or(theirs.and_then(|account| account.customer));
+}
+
+fn arrived(arrival: &Arrival) -> Detail {
+    Detail::of_transfer(TransferDetail::arrival(arrival))
+}
+
+fn ended(branch: BranchId, transfer: TransactionKey, peer: BranchId, epoch: u64) -> TransferDetail {
+    let id = Some(TransactionId { branch, key: transfer }.to_string());
+    TransferDetail { id, peer: peer.get(), epoch, ..TransferDetail::default() }
+}
+
 /// The row that records a refusal: it moves nothing and stands in no account's history.
-pub(super) fn refusal_row(order: &Order, sequence: Sequence, booked_at: Timestamp, declined: &Declined) -> Row {
+pub(super) fn refusal_row(
+    order: &Order,
+    sequence: Sequence,
+    booked_at: Timestamp,
+    declined: &Declined,
+    branch: BranchId,
+) -> Row {
     let mut row = blank(order, sequence, booked_at, RowKind::Refused, true);
     row.customer = target_customer(&order.command);
-    if let Command::Deposit { target, amount } | Command::Withdraw { target, amount } = &order.command {
-        if let AskedAmount::Money(money) = amount {
-            row.amount = money.minor();
-            row.currency = Some(money.currency());
+    let mut detail = Detail::of_refusal(declined);
+    match &order.command {
+        Command::Deposit { target, amount } | Command::Withdraw { target, amount } => asked(&mut row, *target, *amount),
+        Command::Transfer { payer, payee, amount } => {
+            asked(&mut row, *payer, *amount);
+            detail.transfer = Some(match *payee {
+                Payee::Here(target) => TransferDetail::payee(branch, target),
+                Payee::At { branch, target, .. } => TransferDetail::payee(branch, target),
+            });
         }
-        if let Target::Account(serial) = target {
-            row.debit_account = Some(*serial);
+        Command::Receive { arrival, payee, amount } => {
+            asked(&mut row, *payee, AskedAmount::Money(*amount));
+            detail.transfer = Some(TransferDetail::arrival(arrival));
         }
+        _ => {}
     }
-    row.detail = json(&Detail {
-        code: Some(declined.code.as_str().to_owned()),
-        told: declined.metadata.clone(),
-        ..Detail::default()
-    });
+    row.detail = detail.json();
     row
+}
+
+fn asked(row: &mut Row, target: Target, amount: AskedAmount) {
+    if let AskedAmount::Money(money) = amount {
+        row.amount = money.minor();
+        row.currency = Some(money.currency());
+    }
+    if let Target::Account(serial) = target {
+        row.debit_account = Some(serial);
+    }
 }
 
 /// The refusal that a row records.
 pub(super) fn declined_of(row: &Row) -> Result<Declined, RowError> {
-    let detail = detail_of(row)?;
-    let code = detail.code.as_deref().and_then(ErrorCode::from_text);
-    let code = code.ok_or_else(|| RowError::new(row, "a refusal without a known code"))?;
-    Ok(Declined { code, metadata: detail.told })
+    Detail::read(row)?.declined(row)
 }
 
-/// The entry that a row records; None for a refusal, which changes nothing.
-pub(super) fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
+/// The payee of a refused transfer; None when the order was another.
+pub(super) fn refused_transfer(row: &Row) -> Result<Option<(BranchId, Target)>, RowError> {
+    match Detail::read(row)?.transfer {
+        Some(transfer) => Ok(Some((transfer.peer(row)?, transfer.target(row)?))),
+        None => Ok(None),
+    }
+}
+
+/// The entry that a row records; None for a refusal that changes nothing.
+///
+/// # Errors
+/// The row is not one that a teller writes.
+pub fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
     let lacks = |what: &str| RowError::new(row, format!("a row of kind {} without {what}", row.kind.as_str()));
     let account = || row.debit_account.ok_or_else(|| lacks("an account"));
     let customer = || row.customer.ok_or_else(|| lacks("a customer"));
     let state = |state| Ok(Some(Entry::StateChanged { account: account()?, state }));
-    let moved = |movement| {
+    let both = || {
         if row.amount <= 0 || row.debit_account == row.credit_account {
             return Err(RowError::new(row, "a movement that moves nothing"));
         }
-        Ok(Some(Entry::Moved {
-            movement,
-            debit: account()?,
-            credit: row.credit_account.ok_or_else(|| lacks("a credited account"))?,
-            amount: row.amount,
-        }))
+        Ok((account()?, row.credit_account.ok_or_else(|| lacks("a credited account"))?, row.amount))
+    };
+    let moved = |movement| {
+        let (debit, credit, amount) = both()?;
+        Ok(Some(Entry::Moved { movement, debit, credit, amount }))
     };
     match row.kind {
-        RowKind::Refused => Ok(None),
+        // Most refusals say nothing of a transfer, and reading them would slow the opening down.
+        RowKind::Refused if row.channel != Channel::Branch => Ok(None),
+        RowKind::Refused | RowKind::TransferCancelled => {
+            Ok(Some(Entry::TurnedAway(transfer_of(row)?.to_arrival(row)?)))
+        }
         RowKind::BranchInitialized => Ok(Some(Entry::BranchInitialized)),
         RowKind::BranchFoundOpen => {
-            let state = detail_of(row)?.state.as_deref().and_then(AccountState::from_text);
+            let state = Detail::read(row)?.state.as_deref().and_then(AccountState::from_text);
             Ok(Some(Entry::BranchFoundOpen {
                 account: account()?,
                 state: state.ok_or_else(|| lacks("a known state"))?,
@@ -189,7 +247,7 @@ pub(super) fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
             if row.amount < 0 {
                 return Err(RowError::new(row, "a negative overdraft limit"));
             }
-            let detail = detail_of(row)?;
+            let detail = Detail::read(row)?;
             let peer = detail.peer.and_then(|peer| BranchId::new(i64::from(peer)).ok());
             let kind = detail.kind.as_deref().and_then(|kind| AccountKind::from_text(kind, peer));
             Ok(Some(Entry::AccountOpened {
@@ -207,14 +265,48 @@ pub(super) fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
         RowKind::OpeningBalance => moved(Movement::OpeningBalance),
         RowKind::Deposit => moved(Movement::Deposit),
         RowKind::Withdrawal => moved(Movement::Withdrawal),
+        RowKind::Transfer => moved(Movement::Transfer),
+        RowKind::TransferSent => {
+            let (debit, credit, amount) = both()?;
+            let detail = transfer_of(row)?;
+            let (peer, payee) = (detail.peer(row)?, detail.target(row)?);
+            let (transfer, pair_sequence) = (row.transaction, detail.number);
+            Ok(Some(Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount }))
+        }
+        RowKind::TransferReceived => {
+            let (debit, credit, amount) = both()?;
+            Ok(Some(Entry::Received { arrival: transfer_of(row)?.to_arrival(row)?, debit, credit, amount }))
+        }
+        RowKind::TransferCompleted => {
+            let detail = transfer_of(row)?;
+            Ok(Some(Entry::Completed {
+                transfer: detail.id(row)?.key,
+                peer: detail.peer(row)?,
+                peer_epoch: detail.epoch,
+                account: detail.account().ok_or_else(|| lacks("the payee's account"))?,
+                customer: detail.customer(),
+            }))
+        }
+        RowKind::TransferReturned => {
+            let (debit, credit, amount) = both()?;
+            let detail = transfer_of(row)?;
+            let (transfer, peer, peer_epoch) = (detail.id(row)?.key, detail.peer(row)?, detail.epoch);
+            Ok(Some(Entry::Returned { transfer, peer, peer_epoch, debit, credit, amount }))
+        }
     }
+}
+
+/// What a row of a transfer says of the other side.
+pub(super) fn transfer_of(row: &Row) -> Result<TransferDetail, RowError> {
+    let detail = Detail::read(row)?.transfer;
+    detail.ok_or_else(|| RowError::new(row, format!("a row of kind {} without a transfer", row.kind.as_str())))
 }
 
 /// Which side of a movement is the customer's.
 pub(super) fn customers_side(movement: Movement, debit: AccountSerial, credit: AccountSerial) -> AccountSerial {
     match movement {
         Movement::OpeningBalance | Movement::Deposit => credit,
-        Movement::Withdrawal => debit,
+        Movement::Withdrawal | Movement::Transfer => debit,
     }
 }
 
@@ -231,6 +323,12 @@ fn row_kind(entry: &Entry) -> RowKind {
         Entry::Moved { movement: Movement::OpeningBalance, .. } => RowKind::OpeningBalance,
         Entry::Moved { movement: Movement::Deposit, .. } => RowKind::Deposit,
         Entry::Moved { movement: Movement::Withdrawal, .. } => RowKind::Withdrawal,
+        Entry::Moved { movement: Movement::Transfer, .. } => RowKind::Transfer,
+        Entry::Sent { .. } => RowKind::TransferSent,
+        Entry::Received { .. } => RowKind::TransferReceived,
+        Entry::TurnedAway(_) => RowKind::TransferCancelled,
+        Entry::Completed { .. } => RowKind::TransferCompleted,
+        Entry::Returned { .. } => RowKind::TransferReturned,
     }
 }
 
@@ -240,21 +338,17 @@ fn target_customer(command: &Command) -> Option<CustomerId> {
         | Command::RegisterCustomer { customer }
         | Command::OpenAccount { customer, .. }
         | Command::Deposit { target: Target::Customer(customer), .. }
-        | Command::Withdraw { target: Target::Customer(customer), .. } => Some(*customer),
+        | Command::Withdraw { target: Target::Customer(customer), .. }
+        | Command::Transfer { payer: Target::Customer(customer), .. }
+        | Command::Receive { payee: Target::Customer(customer), .. } => Some(*customer),
         Command::Deposit { target: Target::Account(_), .. }
         | Command::Withdraw { target: Target::Account(_), .. }
+        | Command::Transfer { payer: Target::Account(_), .. }
+        | Command::Receive { payee: Target::Account(_), .. }
+        | Command::Cancel(_)
+        | Command::Settle { .. }
         | Command::Freeze(_)
         | Command::Unfreeze(_)
         | Command::Close(_) => None,
     }
-}
-
-fn detail_of(row: &Row) -> Result<Detail, RowError> {
-    let text = row.detail.as_deref().unwrap_or("{}");
-    serde_json::from_str(text).map_err(|_| RowError::new(row, "its detail is not understood"))
-}
-
-fn json(detail: &Detail) -> Option<Box<str>> {
-    // Only texts, numbers and a map of texts: there is nothing in it that JSON cannot say.
-    serde_json::to_string(detail).ok().map(String::into_boxed_str)
 }

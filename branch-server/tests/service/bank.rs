@@ -11,6 +11,7 @@ use tonic::transport::Channel;
 pub(crate) struct TestBank {
     pub(crate) directory: TempDir,
     pub(crate) servers: Vec<Running>,
+    peers: Vec<String>,
 }
 
 impl TestBank {
@@ -29,19 +30,29 @@ impl TestBank {
         }
         let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().expect("an address"));
         let peers: Vec<String> = listeners.iter().map(url).collect();
-        let mut bank = TestBank { directory, servers: Vec::new() };
+        let mut bank = TestBank { directory, servers: Vec::new(), peers };
         for (ordinal, listener) in (0..).zip(listeners) {
-            let mut settings = Settings {
-                listen: listener.local_addr().expect("an address"),
-                store: Store::Sqlite(bank.directory.path().to_owned()),
-                server_ordinal: ordinal,
-                peers: peers.clone(),
-                ..settings()
-            };
-            change(&mut settings);
-            bank.servers.push(start(settings, listener).await.expect("a server"));
+            let server = bank.start_changed(ordinal, listener, &change).await;
+            bank.servers.push(server);
         }
         bank
+    }
+
+    /// Starts the server with this ordinal on a listener.
+    pub(crate) async fn start_server(&self, ordinal: u32, listener: TcpListener) -> Running {
+        self.start_changed(ordinal, listener, &|_| {}).await
+    }
+
+    async fn start_changed(&self, ordinal: u32, listener: TcpListener, change: &impl Fn(&mut Settings)) -> Running {
+        let mut settings = Settings {
+            listen: listener.local_addr().expect("an address"),
+            store: Store::Sqlite(self.directory.path().to_owned()),
+            server_ordinal: ordinal,
+            peers: self.peers.clone(),
+            ..settings()
+        };
+        change(&mut settings);
+        start(settings, listener).await.expect("a server")
     }
 
     pub(crate) async fn client(&self, server: usize) -> BankServiceClient<Channel> {

@@ -480,7 +480,7 @@ async fn reflection_lists_the_services_in_both_versions_and_health_answers_for_e
     for mut services in [listed!(v1), listed!(v1alpha)] {
         services.retain(|name| !name.starts_with("grpc.reflection"));
         services.sort();
-        assert_eq!(services, ["bank.v1.BankService", "grpc.health.v1.Health"]);
+        assert_eq!(services, ["bank.v1.BankService", "bank.v1.InterBranchService", "grpc.health.v1.Health"]);
     }
 
     let mut health = tonic_health::pb::health_client::HealthClient::new(channel);

@@ -6,6 +6,8 @@ mod bank;
 mod calls;
 mod late;
 mod raw;
+mod restored;
 #[path = "../journal_scenarios/small_disk.rs"]
 mod small_disk;
+mod transfers;
 mod verify;

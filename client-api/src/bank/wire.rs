@@ -1,8 +1,8 @@
 //! Between the bank's words and the messages of `bank.proto`: the only file here that names them.
 
-use super::operation::{AccountChange, Movement, Operation, Order, Product, Target};
+use super::operation::{AccountChange, Movement, Operation, Order, Product, Target, Transfer};
 use super::queue;
-use crate::answer::{self, Replied, Reply, Success};
+use crate::answer::{self, Replied, Reply, Success, TransferResult, TransferState};
 use crate::problem::Problem;
 use bank_proto::wire as proto;
 use bank_proto::{BranchId, ErrorCode, Timestamp};
@@ -88,6 +88,10 @@ fn operation(order: &Order) -> proto::Operation {
                 caller: like.caller,
             })
         }
+        Operation::Transfer(order) => Asked::Transfer(transfer(order, transaction_id(), caller())),
+        Operation::GetTransfer { transfer } => {
+            Asked::GetTransfer(proto::GetTransferRequest { transaction_id: transfer.to_string() })
+        }
         Operation::Query { target, currency } => {
             let (customer_id, account_number) = target_to_wire(*target);
             let currency = currency.map(|currency| currency.code().to_owned()).unwrap_or_default();
@@ -112,6 +116,24 @@ fn deposit(
         memo: movement.memo.clone(),
         metadata: movement.metadata.clone(),
         caller,
+    }
+}
+
+fn transfer(order: &Transfer, transaction_id: Option<String>, caller: Option<proto::Caller>) -> proto::TransferRequest {
+    let like = deposit(&order.movement, transaction_id, caller);
+    let (to_customer_id, to_account_number) = target_to_wire(order.payee);
+    proto::TransferRequest {
+        customer_id: like.customer_id,
+        account_number: like.account_number,
+        to_customer_id,
+        to_account_number,
+        amount: like.amount,
+        currency: like.currency,
+        transaction_id: like.transaction_id,
+        memo: like.memo,
+        metadata: like.metadata,
+        wait_ms: order.wait_ms,
+        caller: like.caller,
     }
 }
 
@@ -160,6 +182,10 @@ pub(super) fn reply(answered: Answered) -> Result<Replied, Problem> {
             let replayed = branch.replayed;
             success(Reply::Branch(branch_from_wire(branch)), replayed)
         }
+        Some(Told::Transfer(transfer)) => {
+            let replayed = transfer.replayed;
+            success(Reply::Transfer(transfer_from_wire(transfer)), replayed)
+        }
         Some(Told::Failure(failure)) => Err(refusal(failure)),
         None => {
             tracing::error!("a branch server answered with a result that says nothing");
@@ -180,6 +206,35 @@ fn receipt_from_wire(wire: proto::Receipt) -> answer::Receipt {
         currency: wire.currency,
         balance: wire.balance,
         booked_at: moment(wire.booked_at),
+    }
+}
+
+fn transfer_from_wire(wire: proto::Transfer) -> answer::Transfer {
+    let (result, state) = match wire.state() {
+        proto::TransferState::Completed => (TransferResult::Success, TransferState::Completed),
+        proto::TransferState::Failed => (TransferResult::Failure, TransferState::Failed),
+        proto::TransferState::Processing => (TransferResult::Pending, TransferState::Processing),
+        proto::TransferState::Pending | proto::TransferState::Unspecified => {
+            (TransferResult::Pending, TransferState::Pending)
+        }
+    };
+    answer::Transfer {
+        result,
+        transaction_id: wire.transaction_id,
+        state,
+        reason: present(wire.reason),
+        detail: present(wire.reason_detail),
+        customer_id: (wire.customer_id > 0).then_some(wire.customer_id),
+        branch_id: wire.branch_id,
+        account_number: present(wire.account_number),
+        to_customer_id: (wire.to_customer_id > 0).then_some(wire.to_customer_id),
+        to_branch_id: wire.to_branch_id,
+        to_account_number: present(wire.to_account_number),
+        amount: present(wire.amount),
+        currency: present(wire.currency),
+        balance: present(wire.balance),
+        booked_at: moment(wire.booked_at),
+        ended_at: moment(wire.ended_at),
     }
 }
 
@@ -252,6 +307,8 @@ pub(super) fn history(account_number: String, wire: proto::ListTransactionsRespo
         metadata: wire.metadata,
         channel: wire.channel,
         sequence: wire.sequence,
+        counterparty_customer_id: (wire.counterparty_customer_id > 0).then_some(wire.counterparty_customer_id),
+        counterparty_account_number: present(wire.counterparty_account_number),
     };
     answer::History {
         account_number,
@@ -355,6 +412,10 @@ fn told(code: ErrorCode, message: String, mut facts: BTreeMap<String, String>) -
     // Members that a problem has anyway.
     for name in ["type", "title", "status", "detail", "code", "success", "result", "request_id", "transaction_id"] {
         facts.remove(name);
+    }
+    if facts.get("state").is_some_and(|state| state == "FAILED") {
+        // What a transfer that failed is called, whoever asks for it.
+        facts.insert("reason".to_owned(), code.as_str().to_owned());
     }
     Problem::new(code, message).with_facts(facts)
 }

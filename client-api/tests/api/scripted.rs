@@ -209,6 +209,12 @@ impl BankService for Service {
     async fn query(&self, _: Request<QueryRequest>) -> Result<Response<Balance>, Status> {
         self.call()
     }
+    async fn transfer(&self, _: Request<TransferRequest>) -> Result<Response<Transfer>, Status> {
+        self.call()
+    }
+    async fn get_transfer(&self, _: Request<GetTransferRequest>) -> Result<Response<Transfer>, Status> {
+        self.call()
+    }
     async fn list_transactions(
         &self,
         _: Request<ListTransactionsRequest>,

@@ -1,0 +1,217 @@
+//! Money to and from other branches: what the books know of each peer.
+//!
+//! A transfer's money leaves the payer for the clearing account of the payee's branch, and stays
+//! there until that branch has said how it ended. docs/TRANSFERS.md has the protocol.
+
+use super::{Ledger, Target};
+use bank_proto::{AccountSerial, BranchId, CustomerId, Money, Timestamp, TransactionKey, limits};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who is paid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Payee {
+    /// An account of this branch.
+    Here(Target),
+    /// An account of another.
+    At {
+        /// Which branch.
+        branch: BranchId,
+        /// Which account there.
+        target: Target,
+        /// The transfer's key: under it the transfer stands in the outbox.
+        transfer: TransactionKey,
+    },
+}
+
+/// A transfer that left for another branch and has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Its key.
+    pub transfer: TransactionKey,
+    /// Who is paid there.
+    pub payee: Target,
+    /// How much.
+    pub amount: Money,
+    /// The payer's account, where the money comes back to.
+    pub debited: AccountSerial,
+    /// The row that records it.
+    pub row: u64,
+    /// When it left.
+    pub sent_at: Timestamp,
+}
+
+/// What a message from another branch says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arrival {
+    /// The payer's branch.
+    pub source: BranchId,
+    /// The transfer's key there.
+    pub transfer: TransactionKey,
+    /// The payer's account there.
+    pub payer: AccountSerial,
+    /// Whose it is.
+    pub payer_customer: Option<CustomerId>,
+    /// The transfer's number among those from there to here.
+    pub pair_sequence: u64,
+    /// The epoch under which the source writes.
+    pub epoch: u64,
+}
+
+/// How a transfer to another branch ended, as that branch said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// The payee has the money.
+    Credited {
+        /// On this account there.
+        account: AccountSerial,
+        /// Whose it is.
+        customer: Option<CustomerId>,
+    },
+    /// Refused or cancelled there: the payer gets it back.
+    Returned,
+}
+
+/// Why nothing more may be exchanged with a peer, or with whoever speaks in its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PairFault {
+    /// An owner whose time is over: a later one was heard of.
+    #[error("its epoch {epoch} is over; epoch {seen} was seen before")]
+    StaleEpoch {
+        /// The message's.
+        epoch: u64,
+        /// The highest that was seen.
+        seen: u64,
+    },
+    /// Another transfer had the number: the source is an old copy that counts anew.
+    #[error("its transfer {pair_sequence} was another one before: the source has lost what it sent")]
+    SequenceUsed {
+        /// The number.
+        pair_sequence: u64,
+    },
+    /// The source has seen outcomes that are not here: this branch is an old copy.
+    #[error("it has the outcome of transfer {missing}, which is not here: this branch has lost what it received")]
+    OutcomesLost {
+        /// The first transfer whose outcome is missing.
+        missing: u64,
+    },
+}
+
+/// What the books know of one peer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Pair {
+    /// The number of the last transfer that left for there.
+    pub(super) sent: u64,
+    /// By number: those that have not ended.
+    pub(super) outbox: BTreeMap<u64, Outgoing>,
+    /// The highest epoch of the peer that was heard of.
+    pub(super) peer_epoch: u64,
+    /// Every transfer from there up to this number has its outcome here.
+    pub(super) received_up_to: u64,
+    /// Those above which have, too.
+    pub(super) received_beyond: BTreeSet<u64>,
+}
+
+impl Pair {
+    fn has_received(&self, pair_sequence: u64) -> bool {
+        pair_sequence <= self.received_up_to || self.received_beyond.contains(&pair_sequence)
+    }
+
+    /// Notes that a transfer from the peer has its outcome here.
+    pub(super) fn receive(&mut self, pair_sequence: u64) {
+        self.received_beyond.insert(pair_sequence);
+        while self.received_beyond.remove(&(self.received_up_to + 1)) {
+            self.received_up_to += 1;
+        }
+    }
+
+    /// Takes [`Pair::receive`] back.
+    pub(super) fn forget(&mut self, pair_sequence: u64, received_up_to: u64) {
+        self.received_beyond.extend(received_up_to + 1..=self.received_up_to);
+        self.received_up_to = received_up_to;
+        self.received_beyond.remove(&pair_sequence);
+    }
+
+    /// Whether one more transfer may leave.
+    pub(super) fn has_room(&self) -> bool {
+        self.outbox.len() < limits::TRANSFERS_IN_FLIGHT_PER_PAIR
+    }
+}
+
+impl Ledger {
+    /// The transfer with this key, if it left for another branch and has not ended.
+    #[must_use]
+    pub fn outgoing(&self, transfer: TransactionKey) -> Option<(BranchId, u64, &Outgoing)> {
+        let (peer, pair_sequence) = *self.in_flight.get(&transfer)?;
+        Some((peer, pair_sequence, self.pairs.get(&peer)?.outbox.get(&pair_sequence)?))
+    }
+
+    /// Every transfer that left and has not ended: peer, number, transfer.
+    pub fn outbox(&self) -> impl Iterator<Item = (BranchId, u64, &Outgoing)> {
+        self.pairs
+            .iter()
+            .flat_map(|(peer, pair)| pair.outbox.iter().map(|(number, outgoing)| (*peer, *number, outgoing)))
+    }
+
+    /// Every peer that money was ever exchanged with.
+    pub fn peers(&self) -> impl Iterator<Item = PeerView> {
+        self.pairs.iter().map(|(peer, pair)| PeerView {
+            peer: *peer,
+            sent: pair.sent,
+            lowest_outstanding: pair.outbox.keys().next().map_or(pair.sent + 1, |first| *first),
+            in_flight: pair.outbox.len(),
+            peer_epoch: pair.peer_epoch,
+            received_up_to: pair.received_up_to,
+            received_beyond: pair.received_beyond.iter().copied().collect(),
+        })
+    }
+
+    /// Whether a peer, or whoever speaks in its name, may be heard.
+    ///
+    /// # Errors
+    /// [`PairFault::StaleEpoch`].
+    pub fn hear(&self, peer: BranchId, epoch: u64) -> Result<(), PairFault> {
+        match self.pairs.get(&peer) {
+            Some(pair) if epoch < pair.peer_epoch => Err(PairFault::StaleEpoch { epoch, seen: pair.peer_epoch }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a transfer that has no outcome here may get one. `lowest_outstanding` is the source's:
+    /// everything below has ended there.
+    ///
+    /// # Errors
+    /// The two branches' pasts do not fit together; nothing must be stored.
+    pub fn admit(&self, arrival: &Arrival, lowest_outstanding: u64) -> Result<(), PairFault> {
+        self.hear(arrival.source, arrival.epoch)?;
+        let nothing = Pair::default();
+        let pair = self.pairs.get(&arrival.source).unwrap_or(&nothing);
+        if pair.has_received(arrival.pair_sequence) {
+            return Err(PairFault::SequenceUsed { pair_sequence: arrival.pair_sequence });
+        }
+        // `receive` keeps this number missing: it is the first without an outcome.
+        let missing = pair.received_up_to + 1;
+        if missing < lowest_outstanding {
+            return Err(PairFault::OutcomesLost { missing });
+        }
+        Ok(())
+    }
+}
+
+/// What the books know of one peer, for those who look after pairs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerView {
+    /// The other branch.
+    pub peer: BranchId,
+    /// The number of the last transfer that left for there.
+    pub sent: u64,
+    /// Every transfer with a smaller number has ended.
+    pub lowest_outstanding: u64,
+    /// How many have not.
+    pub in_flight: usize,
+    /// The highest epoch of the peer that was heard of.
+    pub peer_epoch: u64,
+    /// Every transfer from there up to this number has its outcome here.
+    pub received_up_to: u64,
+    /// Those above which have, too.
+    pub received_beyond: Vec<u64>,
+}
