@@ -41,6 +41,78 @@ pub(crate) struct Receipt {
     pub(crate) booked_at: Option<Timestamp>,
 }
 
+/// How a transfer stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub(crate) enum TransferState {
+    /// Accepted, and nothing is booked yet.
+    Pending,
+    /// The payer's account is debited; the payee's branch has not answered.
+    Processing,
+    /// The payee has the money, for ever.
+    Completed,
+    /// The payer has the money, again or still; `reason` says why. For ever.
+    Failed,
+}
+
+/// The same in the words of the other answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum TransferResult {
+    Success,
+    Pending,
+    Failure,
+}
+
+/// A transfer as it stands.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "result": "success", "transaction_id": "1-0123456789abcdef0123456789abcdef", "state": "COMPLETED",
+    "customer_id": 1, "branch_id": 1, "account_number": "0001000000000145",
+    "to_customer_id": 2, "to_branch_id": 2, "to_account_number": "0002000000000192",
+    "amount": "25.00", "currency": "USD", "balance": "1025.00",
+    "booked_at": "2026-11-21T09:00:00.000000Z", "ended_at": "2026-11-21T09:00:00.002000Z"
+}))]
+pub(crate) struct Transfer {
+    pub(crate) result: TransferResult,
+    pub(crate) transaction_id: String,
+    pub(crate) state: TransferState,
+    /// Why it failed: a stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// The same in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detail: Option<String>,
+    /// The payer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) customer_id: Option<i64>,
+    pub(crate) branch_id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account_number: Option<String>,
+    /// The payee.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to_customer_id: Option<i64>,
+    pub(crate) to_branch_id: u32,
+    /// Known when it was given, or the transfer has completed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) to_account_number: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) amount: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) currency: Option<String>,
+    /// The payer's, right after the debit or after the money came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) balance: Option<String>,
+    /// RFC 3339 in UTC.
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) booked_at: Option<Timestamp>,
+    /// When it was completed or failed.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "rfc3339", skip_serializing_if = "Option::is_none")]
+    pub(crate) ended_at: Option<Timestamp>,
+}
+
 /// An account's balance.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(example = json!({
@@ -138,6 +210,8 @@ pub(crate) struct InitializedBranch {
 pub(crate) enum Reply {
     /// To a deposit or withdrawal.
     Receipt(Receipt),
+    /// To a transfer, or to the question for one.
+    Transfer(Transfer),
     /// To a query.
     Balance(Balance),
     /// To whatever concerns an account as such.
@@ -183,10 +257,15 @@ pub(crate) struct HistoryEntry {
     pub(crate) memo: String,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) metadata: BTreeMap<String, String>,
-    /// By which door the order came: `http` or `grpc`.
+    /// By which door the order came: `http`, `grpc` or, from another branch, `branch`.
     pub(crate) channel: String,
     /// The row of the branch's journal.
     pub(crate) sequence: i64,
+    /// The other side of a transfer, as far as it is known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) counterparty_customer_id: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) counterparty_account_number: Option<String>,
 }
 
 /// A branch's books: the sums of all accounts by kind and currency.
@@ -255,9 +334,16 @@ pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Response {
     }
 }
 
-/// Writes what a branch replied.
+/// Writes what a branch replied. A transfer that is still under way is 202, with the place to ask for it.
 pub(crate) fn reply(status: StatusCode, replied: &Replied) -> Response {
     let mut answer = json(status, &replied.reply);
+    if let Reply::Transfer(Transfer { result: TransferResult::Pending, transaction_id, .. }) = &replied.reply {
+        *answer.status_mut() = StatusCode::ACCEPTED;
+        // An id is digits, a dash and letters: always a header value.
+        if let Ok(place) = HeaderValue::from_str(&format!("/v1/transfers/{transaction_id}")) {
+            answer.headers_mut().insert(header::LOCATION, place);
+        }
+    }
     if replied.replayed {
         mark_replayed(&mut answer);
     }

@@ -1,5 +1,6 @@
 //! The fields that requests have in common: from JSON to the bank's words.
 
+use crate::bank::Target;
 use crate::problem::Problem;
 use bank_proto::{BranchId, Currency, CustomerId, ErrorCode, InvalidAmount, Money, limits};
 use serde::Deserialize;
@@ -15,7 +16,7 @@ pub(crate) fn rule_of(path: &str) -> (ErrorCode, &'static str) {
     // Whatever stands inside a field is the field's: its name may be anything.
     let field = path.split(['.', '[']).next().unwrap_or(path);
     match field {
-        "customer_id" => (ErrorCode::InvalidCustomerId, CUSTOMER_ID),
+        "customer_id" | "from_customer_id" | "to_customer_id" => (ErrorCode::InvalidCustomerId, CUSTOMER_ID),
         "joint_holders" if path == field => {
             (ErrorCode::InvalidCustomerId, "must be a list of customer numbers, such as [2, 3]")
         }
@@ -24,7 +25,10 @@ pub(crate) fn rule_of(path: &str) -> (ErrorCode, &'static str) {
         "amount" | "initial_balance" | "overdraft_limit" => {
             (ErrorCode::InvalidAmount, "must be a plain decimal number such as 100 or \"100.50\"")
         }
-        "account_number" => (ErrorCode::InvalidAccountNumber, "must be an account number: 16 digits in quotes"),
+        "wait_ms" => (ErrorCode::InvalidRequest, "must be a number of milliseconds from 0 to 30000, without quotes"),
+        "account_number" | "from_account_number" | "to_account_number" => {
+            (ErrorCode::InvalidAccountNumber, "must be an account number: 16 digits in quotes")
+        }
         "currency" => (ErrorCode::InvalidCurrency, "must be an ISO 4217 code in quotes, such as \"USD\""),
         "idempotency_key" => (ErrorCode::InvalidIdempotencyKey, "must be 1 to 255 bytes of printable text, in quotes"),
         "type" | "product" => (ErrorCode::InvalidRequest, "must be a word in quotes; /docs lists them"),
@@ -114,6 +118,47 @@ pub(crate) fn branch(number: i64) -> Result<BranchId, Problem> {
 /// The refusal of a branch that the bank does not have.
 pub(crate) fn branch_not_found(number: impl fmt::Display) -> Problem {
     Problem::new(ErrorCode::BranchNotFound, format!("the bank has no branch {number}"))
+}
+
+/// A customer's checking account, or one by its number: what two fields of these names say.
+///
+/// # Errors
+/// Neither or both are there, or the number is none.
+pub(crate) fn target(
+    [customer_field, account_field]: [&str; 2],
+    customer: Option<CustomerId>,
+    account: Option<&str>,
+) -> Result<Target, Problem> {
+    match (customer, account) {
+        (Some(customer), None) => Ok(Target::Customer(customer)),
+        (None, Some(number)) => number
+            .parse()
+            .map(Target::Account)
+            .map_err(|wrong| Problem::field(ErrorCode::InvalidAccountNumber, account_field, wrong)),
+        (None, None) => {
+            let what = format!("is missing; give it or `{account_field}`");
+            Err(Problem::field(ErrorCode::InvalidCustomerId, customer_field, what))
+        }
+        (Some(_), Some(_)) => {
+            let what = format!("and `{customer_field}` exclude each other");
+            Err(Problem::field(ErrorCode::InvalidRequest, account_field, what))
+        }
+    }
+}
+
+/// How long to wait for a transfer's end.
+///
+/// # Errors
+/// INVALID_REQUEST naming the field.
+pub(crate) fn wait_ms(number: Option<i64>) -> Result<Option<u32>, Problem> {
+    let Some(number) = number else { return Ok(None) };
+    match u32::try_from(number) {
+        Ok(wait_ms @ 0..=limits::TRANSFER_WAIT_MS) => Ok(Some(wait_ms)),
+        _ => {
+            let (code, what) = rule_of("wait_ms");
+            Err(Problem::field(code, "wait_ms", what))
+        }
+    }
 }
 
 /// The currency that was asked for; None when none was.

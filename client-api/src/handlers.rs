@@ -9,6 +9,7 @@ pub(crate) mod movements;
 pub(crate) mod operations;
 mod path;
 pub(crate) mod transaction;
+pub(crate) mod transfers;
 
 /// Reads a body as each handler would; see [`crate::untrusted`].
 pub(crate) fn any_accepts(body: &[u8]) -> bool {
@@ -18,6 +19,7 @@ pub(crate) fn any_accepts(body: &[u8]) -> bool {
         customers::accepts(body),
         accounts::accepts(body),
         movements::accepts(body),
+        transfers::accepts(body),
         batches::accepts(body),
     ]
     .contains(&true)

@@ -100,7 +100,7 @@ impl Problem {
         ProblemBody {
             kind: format!("urn:florin:problem:{}", content.code.as_str().to_ascii_lowercase().replace('_', "-")),
             title: content.code.title(),
-            status: content.code.http_status(),
+            status: self.status_number(),
             detail: &content.detail,
             code: content.code.as_str(),
             success: false,
@@ -132,8 +132,15 @@ impl Problem {
         }
     }
 
+    /// The code's own, unless it is about somebody else's account: that the caller's payee is not known is
+    /// no 404 of what the caller asked for.
+    fn status_number(&self) -> u16 {
+        let is_about_payee = self.0.facts.get("party").is_some_and(|party| party == "payee");
+        if is_about_payee { 422 } else { self.code().http_status() }
+    }
+
     fn status(&self) -> StatusCode {
-        StatusCode::from_u16(self.code().http_status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+        StatusCode::from_u16(self.status_number()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::envelope;
-use crate::handlers::{accounts, batches, branches, customers, history, movements, operations, transaction};
+use crate::handlers::{accounts, batches, branches, customers, history, movements, operations, transaction, transfers};
 use crate::openapi;
 use crate::problem::Problem;
 use axum::Router;
@@ -28,6 +28,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(accounts::freeze))
         .routes(routes!(accounts::unfreeze))
         .routes(routes!(accounts::close))
+        .routes(routes!(transfers::order))
+        .routes(routes!(transfers::get))
         .routes(routes!(batches::run));
 
     let bank_staff = OpenApiRouter::new().routes(routes!(branches::list)).routes(routes!(branches::trial_balance));

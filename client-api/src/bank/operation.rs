@@ -34,6 +34,10 @@ pub(crate) enum Operation {
     Deposit(Movement),
     /// Pays cash out.
     Withdraw(Movement),
+    /// Pays another account.
+    Transfer(Transfer),
+    /// Tells how a transfer stands.
+    GetTransfer { transfer: TransactionId },
     /// Tells a balance.
     Query { target: Target, currency: Option<Currency> },
 }
@@ -77,6 +81,17 @@ pub(crate) struct Movement {
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
+/// Money for another account.
+#[derive(Debug, Clone)]
+pub(crate) struct Transfer {
+    /// The payer, the amount and what the statements say.
+    pub(crate) movement: Movement,
+    /// Who is paid.
+    pub(crate) payee: Target,
+    /// How long to wait for the end; None leaves it to the branch.
+    pub(crate) wait_ms: Option<u32>,
+}
+
 impl Operation {
     /// The branch that keeps what this is about, in a bank of so many branches.
     pub(crate) fn owner(&self, branches: u32) -> BranchId {
@@ -87,6 +102,8 @@ impl Operation {
             | Operation::OpenAccount { customer, .. } => customer.home_branch(branches),
             Operation::GetAccount { account } | Operation::ChangeAccount { account, .. } => account.branch(),
             Operation::Deposit(movement) | Operation::Withdraw(movement) => movement.target.owner(branches),
+            Operation::Transfer(transfer) => transfer.movement.target.owner(branches),
+            Operation::GetTransfer { transfer } => transfer.branch,
             Operation::Query { target, .. } => target.owner(branches),
         }
     }
@@ -94,13 +111,17 @@ impl Operation {
     /// Whether it changes anything, so that its outcome matters even when nobody waits any more.
     pub(crate) fn is_write(&self) -> bool {
         match self {
-            Operation::GetCustomer { .. } | Operation::GetAccount { .. } | Operation::Query { .. } => false,
+            Operation::GetCustomer { .. }
+            | Operation::GetAccount { .. }
+            | Operation::GetTransfer { .. }
+            | Operation::Query { .. } => false,
             Operation::InitializeBranch { .. }
             | Operation::CreateCustomer { .. }
             | Operation::OpenAccount { .. }
             | Operation::ChangeAccount { .. }
             | Operation::Deposit(_)
-            | Operation::Withdraw(_) => true,
+            | Operation::Withdraw(_)
+            | Operation::Transfer(_) => true,
         }
     }
 }

@@ -4,13 +4,16 @@ use crate::fields;
 use crate::problem::Problem;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use bank_proto::{AccountNumber, BranchId, CustomerId, ErrorCode, InvalidCustomerId};
+use bank_proto::{AccountNumber, BranchId, CustomerId, ErrorCode, InvalidCustomerId, TransactionId};
 
 /// `{number}`: an account.
 pub(crate) struct AccountPath(pub(super) AccountNumber);
 
 /// `{id}`: a customer.
 pub(crate) struct CustomerPath(pub(super) CustomerId);
+
+/// `{id}`: a transfer.
+pub(crate) struct TransferPath(pub(super) TransactionId);
 
 /// `{id}`: a branch.
 pub(crate) struct BranchPath(pub(super) BranchId);
@@ -35,6 +38,18 @@ impl<S: Send + Sync> FromRequestParts<S> for CustomerPath {
             .and_then(|number| CustomerId::new(number).ok())
             .map(CustomerPath)
             .ok_or_else(|| Problem::field(ErrorCode::InvalidCustomerId, "customer_id", InvalidCustomerId))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for TransferPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TransferPath, Problem> {
+        let text = only_variable(parts, state, "id").await?;
+        text.parse().map(TransferPath).map_err(|_| {
+            let what = "must be the transaction_id of a transfer: `<branch>-<32 hex digits>`";
+            Problem::field(ErrorCode::InvalidTransactionId, "transaction_id", what)
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! POST /transaction: what a customer does at the counter, in one request.
 
-use crate::answer::{self, Balance, Receipt};
+use crate::answer::{self, Balance, Receipt, Transfer};
 use crate::app::{App, Caller};
-use crate::bank::{Movement, Operation, Target};
+use crate::bank::{self, Movement, Operation, Target};
 use crate::fields::{self, Entries};
 use crate::json::{self, JsonBody};
 use crate::openapi::{WriteHeaders, WriteProblems};
@@ -17,7 +17,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// A deposit, a withdrawal or a question for the balance.
+/// A deposit, a withdrawal, a transfer or a question for the balance.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = TransactionRequest, example = json!({"customer_id": 1, "type": "deposit", "amount": 100}))]
@@ -43,10 +43,16 @@ struct Body<'a> {
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     #[serde(default)]
     metadata: Option<Entries>,
-    /// Belongs to transfers.
-    #[schema(ignore)]
+    /// In a transfer: who is paid. Give this or `to_account_number`.
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    #[serde(default, deserialize_with = "fields::optional_customer_id")]
+    to_customer_id: Option<CustomerId>,
+    #[schema(value_type = Option<String>)]
     #[serde(borrow, default)]
-    to_customer_id: Option<&'a RawValue>,
+    to_account_number: Option<Cow<'a, str>>,
+    /// In a transfer: how long to wait for its end, 0 to 30000 ms; 2000 when absent.
+    #[serde(default)]
+    wait_ms: Option<i64>,
 }
 
 /// What to do.
@@ -56,23 +62,30 @@ enum TransactionType {
     Deposit,
     Withdraw,
     Query,
+    Transfer,
 }
 
-/// A receipt, or a balance when the balance was asked for.
+/// A receipt, a transfer, or a balance when the balance was asked for.
 #[derive(Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes the answer; the branch's reply is written as it comes")]
 enum TransactionAnswer {
     Receipt(Receipt),
     Balance(Balance),
+    Transfer(Transfer),
 }
 
-/// Deposits, withdraws, or tells the balance
+/// Deposits, withdraws, transfers, or tells the balance
 ///
-/// Uses the customer's oldest open checking account in the currency; a first deposit opens it.
+/// Uses the customer's oldest open checking account in the currency; a first deposit opens it. A transfer
+/// answers when it has ended, or after `wait_ms` with how it stands.
 #[utoipa::path(
     post, path = "/transaction", tag = "The counter", params(WriteHeaders), request_body = Body,
-    responses((status = 200, description = "Done, with the balance right after it", body = TransactionAnswer), WriteProblems)
+    responses(
+        (status = 200, description = "Done, with the balance right after it", body = TransactionAnswer),
+        (status = 202, description = "A transfer that is still under way; Location says where to ask", body = Transfer),
+        WriteProblems
+    )
 )]
 pub(crate) async fn transact(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
     let operation = operation(body.parse()?)?;
@@ -81,9 +94,15 @@ pub(crate) async fn transact(State(app): State<Arc<App>>, caller: Caller, body: 
 }
 
 fn operation(body: Body<'_>) -> Result<Operation, Problem> {
-    if body.to_customer_id.is_some() {
+    let of_transfers = [
+        ("to_customer_id", body.to_customer_id.is_some()),
+        ("to_account_number", body.to_account_number.is_some()),
+        ("wait_ms", body.wait_ms.is_some()),
+    ];
+    let said = of_transfers.into_iter().find(|(_, is_said)| *is_said);
+    if let (Some((field, _)), true) = (said, body.kind != TransactionType::Transfer) {
         let what = "has no meaning in a deposit, a withdrawal or a query";
-        return Err(Problem::field(ErrorCode::InvalidRequest, "to_customer_id", what));
+        return Err(Problem::field(ErrorCode::InvalidRequest, field, what));
     }
     let target = Target::Customer(body.customer_id);
     let currency = fields::currency(body.currency.as_deref())?.unwrap_or(Currency::USD);
@@ -99,6 +118,12 @@ fn operation(body: Body<'_>) -> Result<Operation, Problem> {
     match body.kind {
         TransactionType::Deposit => movement(body).map(Operation::Deposit),
         TransactionType::Withdraw => movement(body).map(Operation::Withdraw),
+        TransactionType::Transfer => {
+            let names = ["to_customer_id", "to_account_number"];
+            let payee = fields::target(names, body.to_customer_id, body.to_account_number.as_deref())?;
+            let wait_ms = fields::wait_ms(body.wait_ms)?;
+            Ok(Operation::Transfer(bank::Transfer { movement: movement(body)?, payee, wait_ms }))
+        }
         TransactionType::Query => {
             fields::no_amount(body.amount)?;
             Ok(Operation::Query { target, currency: Some(currency) })

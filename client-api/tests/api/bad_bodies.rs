@@ -100,11 +100,11 @@ async fn each_refusal_says_what_to_send_instead() {
     {"customer_id":1,"customer_id":1,"type":"query"}
       `customer_id` is there twice; send it once
     {"customer_id":1,"type":"steal"}
-      `type` must be one of `deposit`, `withdraw`, `query`
+      `type` must be one of `deposit`, `withdraw`, `query`, `transfer`
     {"customer_id":1,"type":7}
-      `type` must be one of `deposit`, `withdraw`, `query`
+      `type` must be one of `deposit`, `withdraw`, `query`, `transfer`
     {"customer_id":1,"type":steal}
-      `type` must be one of `deposit`, `withdraw`, `query`
+      `type` must be one of `deposit`, `withdraw`, `query`, `transfer`
     {"customer_id":1}
       `type` is missing; it must be a word in quotes; /docs lists them
     {"customer_id":1,"type":"deposit","amount":NaN}
@@ -118,7 +118,7 @@ async fn each_refusal_says_what_to_send_instead() {
     {"customer_id":1,"type":"deposit","amount":1,"metadata":{"amount":1}}
       `metadata.amount` must be a text in quotes
     {"customer_id":1,"type":"deposit","a, expected b":1}
-      `a, expected b` is not known here; the fields are `customer_id`, `type`, `amount`, `currency`, `memo`, `metadata`, `to_customer_id`
+      `a, expected b` is not known here; the fields are `customer_id`, `type`, `amount`, `currency`, `memo`, `metadata`, `to_customer_id`, `to_account_number`, `wait_ms`
     {"customer_id":1,"joint_holders":7}
       `joint_holders` must be a list of customer numbers, such as [2, 3]
     {"customer_id":1,"joint_holders":[2,"3"]}

@@ -107,7 +107,7 @@ async fn customers_types_and_currencies() {
             (r#"{"customer_id":1,"type":""}"#, "400 INVALID_REQUEST type"),
             (r#"{"customer_id":1,"type":"Deposit","amount":1}"#, "400 INVALID_REQUEST type"),
             (r#"{"customer_id":1,"type":"steal","amount":1}"#, "400 INVALID_REQUEST type"),
-            (r#"{"customer_id":1,"type":"transfer","amount":1,"to_customer_id":2}"#, "400 INVALID_REQUEST type"),
+            (r#"{"customer_id":1,"type":"transfers","amount":1,"to_customer_id":2}"#, "400 INVALID_REQUEST type"),
             (r#"{"customer_id":1,"type":"deposit","amount":1,"currency":"usd"}"#, "400 INVALID_CURRENCY currency"),
             (r#"{"customer_id":1,"type":"deposit","amount":1,"currency":"XXX"}"#, "400 INVALID_CURRENCY currency"),
             (r#"{"customer_id":1,"type":"deposit","amount":1,"currency":""}"#, "400 INVALID_CURRENCY currency"),

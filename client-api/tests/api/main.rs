@@ -1,6 +1,6 @@
 //! The client API over real ports.
 //!
-//! - `counter`, `resources`, `batches`, `operations`: every route, against real branch servers
+//! - `counter`, `resources`, `batches`, `transfers`, `operations`: every route, against real branch servers
 //! - `bad_input`, `bad_bodies`: what callers get wrong, each a clear refusal
 //! - `repeats`: Idempotency-Key
 //! - `faults`: branch servers that hang, break off and come back, played by a scripted one
@@ -20,3 +20,4 @@ mod repeats;
 mod resources;
 mod scripted;
 mod support;
+mod transfers;

@@ -37,6 +37,7 @@ async fn every_described_route_answers_and_every_answering_route_is_described() 
     GET /v1/branches
     GET /v1/branches/{id}/trial-balance
     GET /v1/customers/{id}
+    GET /v1/transfers/{id}
     POST /initialize_branch
     POST /transaction
     POST /v1/accounts
@@ -47,6 +48,7 @@ async fn every_described_route_answers_and_every_answering_route_is_described() 
     POST /v1/accounts/{number}/withdrawals
     POST /v1/batches
     POST /v1/customers
+    POST /v1/transfers
     ");
 }
 
@@ -66,7 +68,7 @@ async fn every_request_body_and_answer_is_described_with_what_may_go_wrong() {
     );
     assert_eq!(
         description["components"]["schemas"]["TransactionType"]["enum"],
-        json!(["deposit", "withdraw", "query"])
+        json!(["deposit", "withdraw", "query", "transfer"])
     );
     for reference in references(&description) {
         let name = reference.strip_prefix("#/components/schemas/").expect("a schema");

@@ -131,7 +131,7 @@ impl Answer {
 fn redact(value: &mut Value) {
     match value {
         Value::Object(members) => members.iter_mut().for_each(|(name, value)| match name.as_str() {
-            "transaction_id" | "request_id" | "booked_at" | "opened_at" | "as_of" | "next_cursor"
+            "transaction_id" | "request_id" | "booked_at" | "ended_at" | "opened_at" | "as_of" | "next_cursor"
                 if value.is_string() =>
             {
                 *value = Value::from(format!("[{name}]"));

@@ -1,6 +1,6 @@
 //! One operation of a batch.
 
-use crate::bank::{AccountChange, Movement, Operation, Target};
+use crate::bank::{AccountChange, Movement, Operation, Target, Transfer};
 use crate::fields::{self, Entries};
 use crate::idempotency::IdempotencyKey;
 use crate::json;
@@ -38,6 +38,16 @@ pub(super) struct Item<'a> {
     #[schema(value_type = Option<std::collections::BTreeMap<String, String>>)]
     #[serde(default)]
     metadata: Option<Entries>,
+    /// In a transfer: who is paid. Give this or `to_account_number`.
+    #[schema(value_type = Option<i64>, minimum = 1)]
+    #[serde(default, deserialize_with = "fields::optional_customer_id")]
+    to_customer_id: Option<CustomerId>,
+    #[schema(value_type = Option<String>)]
+    #[serde(borrow, default)]
+    to_account_number: Option<Cow<'a, str>>,
+    /// In a transfer: how long to wait for its end, 0 to 30000 ms; 2000 when absent.
+    #[serde(default)]
+    wait_ms: Option<i64>,
     /// As the header of a single request.
     #[schema(value_type = Option<String>)]
     #[serde(borrow, default)]
@@ -54,6 +64,7 @@ pub(super) enum BatchOperationType {
     Freeze,
     Unfreeze,
     Close,
+    Transfer,
 }
 
 /// Reads one operation and the key it brings.
@@ -68,8 +79,23 @@ pub(super) fn read(text: &str) -> Result<(Operation, Option<IdempotencyKey>), Pr
 }
 
 fn operation(item: Item<'_>) -> Result<Operation, Problem> {
-    let target = target(&item)?;
+    let target = fields::target(["customer_id", "account_number"], item.customer_id, item.account_number.as_deref())?;
+    let is_transfer = matches!(item.kind, BatchOperationType::Transfer);
+    let of_transfers = [
+        ("to_customer_id", item.to_customer_id.is_some()),
+        ("to_account_number", item.to_account_number.is_some()),
+        ("wait_ms", item.wait_ms.is_some()),
+    ];
+    if let (Some((field, _)), false) = (of_transfers.into_iter().find(|(_, is_said)| *is_said), is_transfer) {
+        return Err(Problem::field(ErrorCode::InvalidRequest, field, "has a meaning in transfers only; leave it out"));
+    }
     match item.kind {
+        BatchOperationType::Transfer => {
+            let names = ["to_customer_id", "to_account_number"];
+            let payee = fields::target(names, item.to_customer_id, item.to_account_number.as_deref())?;
+            let wait_ms = fields::wait_ms(item.wait_ms)?;
+            Ok(Operation::Transfer(Transfer { movement: movement(item, target)?, payee, wait_ms }))
+        }
         BatchOperationType::Deposit => movement(item, target).map(Operation::Deposit),
         BatchOperationType::Withdraw => movement(item, target).map(Operation::Withdraw),
         BatchOperationType::Query => {
@@ -80,22 +106,6 @@ fn operation(item: Item<'_>) -> Result<Operation, Problem> {
         BatchOperationType::Freeze => change(&item, target, AccountChange::Freeze),
         BatchOperationType::Unfreeze => change(&item, target, AccountChange::Unfreeze),
         BatchOperationType::Close => change(&item, target, AccountChange::Close),
-    }
-}
-
-fn target(item: &Item<'_>) -> Result<Target, Problem> {
-    match (item.customer_id, &item.account_number) {
-        (Some(customer), None) => Ok(Target::Customer(customer)),
-        (None, Some(number)) => number
-            .parse()
-            .map(Target::Account)
-            .map_err(|wrong| Problem::field(ErrorCode::InvalidAccountNumber, "account_number", wrong)),
-        (None, None) => {
-            Err(Problem::field(ErrorCode::InvalidCustomerId, "customer_id", "is missing; give it or `account_number`"))
-        }
-        (Some(_), Some(_)) => {
-            Err(Problem::field(ErrorCode::InvalidRequest, "account_number", "and `customer_id` exclude each other"))
-        }
     }
 }
 

@@ -8,6 +8,10 @@ use bank_proto::{AccountNumber, ErrorCode, Timestamp, limits};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+/// What can be chosen.
+const KINDS: [&str; 7] =
+    ["deposit", "withdrawal", "opening_balance", "transfer", "transfer_sent", "transfer_received", "transfer_returned"];
+
 /// Which part of the history.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -24,7 +28,8 @@ pub(super) struct Parameters {
     /// Booked before this moment (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
-    /// `deposit`, `withdrawal` or `opening_balance`; all when absent.
+    /// `deposit`, `withdrawal`, `opening_balance`, `transfer` or one of its parts `transfer_sent`,
+    /// `transfer_received` and `transfer_returned`; all when absent.
     #[serde(rename = "type")]
     kind: Option<String>,
 }
@@ -89,9 +94,9 @@ fn moment(field: &str, text: Option<String>) -> Result<Option<Timestamp>, Proble
 fn kind(text: Option<String>) -> Result<String, Problem> {
     match text.as_deref() {
         None => Ok(String::new()),
-        Some("deposit" | "withdrawal" | "opening_balance") => Ok(text.unwrap_or_default()),
+        Some(kind) if KINDS.contains(&kind) => Ok(text.unwrap_or_default()),
         Some(_) => {
-            let what = "must be `deposit`, `withdrawal` or `opening_balance`";
+            let what = format!("must be one of {}", KINDS.join(", "));
             Err(Problem::field(ErrorCode::InvalidRequest, "type", what))
         }
     }
@@ -113,10 +118,7 @@ mod tests {
                 match question(account, &uri) {
                     Ok(question) => {
                         assert!((1..=limits::PAGE_SIZE).contains(&question.page_size), "{query}");
-                        assert!(
-                            matches!(&*question.kind, "" | "deposit" | "withdrawal" | "opening_balance"),
-                            "{query}"
-                        );
+                        assert!(question.kind.is_empty() || KINDS.contains(&&*question.kind), "{query}");
                         assert!(!question.cursor.is_empty() || !query.contains("cursor"), "{query}");
                     }
                     Err(problem) => assert_eq!(problem.code(), ErrorCode::InvalidRequest, "{query}"),
