@@ -4,7 +4,7 @@ use crate::exit::{self, Exit};
 use crate::output;
 use bank_proto::BranchId;
 use branch_server::data_directory::{BankFile, branch_directory};
-use branch_server::verify::{self, Report};
+use branch_server::verify::{self, Agreement, Report};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -35,6 +35,13 @@ impl VerifyError {
     }
 }
 
+/// What was found in a data directory.
+struct Books {
+    findings: Vec<Finding>,
+    /// Whether the branches tell the same story of the transfers between them.
+    transfers: Result<Agreement, String>,
+}
+
 /// What was found at one branch.
 struct Finding {
     branch: BranchId,
@@ -48,13 +55,22 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
         Ok(findings) => findings,
         Err(error) => return exit::failed(error.exit(), &error),
     };
-    let first_wrong = findings.iter().find_map(Finding::wrong);
+    let Books { findings, transfers } = findings;
+    let first_wrong = findings.iter().find_map(Finding::wrong).or_else(|| transfers.as_ref().err().cloned());
     if as_json {
         let branches = findings.iter().map(Finding::json).collect::<Vec<_>>();
-        output::json(&json!({"agree": first_wrong.is_none(), "branches": branches}));
+        let transfers = match &transfers {
+            Ok(transfers) => json!({"verdict": "agrees", "ended": transfers.ended, "in_flight": transfers.in_flight}),
+            Err(what) => json!({"verdict": "wrong", "detail": what}),
+        };
+        output::json(&json!({"agree": first_wrong.is_none(), "branches": branches, "transfers": transfers}));
     } else {
         let head = ["branch", "rows", "transactions", "group commits", "accounts", "verdict"];
         output::result(&output::table(&head, &findings.iter().map(Finding::row).collect::<Vec<_>>()));
+        if let Ok(transfers) = &transfers {
+            let [ended, in_flight] = [transfers.ended, transfers.in_flight].map(output::grouped);
+            output::result(&format!("between branches: {ended} transfers ended alike at both, {in_flight} under way"));
+        }
     }
     match first_wrong {
         Some(wrong) => exit::failed(Exit::Damage, &format!("the books do not agree: {wrong}")),
@@ -64,10 +80,11 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
 
 /// Whether the books in this data directory agree: what was checked, or what is wrong first.
 pub(crate) fn books(data: &Path) -> Result<String, String> {
-    let findings = examine(data).map_err(|error| error.to_string())?;
+    let Books { findings, transfers } = examine(data).map_err(|error| error.to_string())?;
     if let Some(wrong) = findings.iter().find_map(Finding::wrong) {
         return Err(wrong);
     }
+    transfers?;
     let reports = findings.iter().filter_map(Finding::report);
     let (branches, rows, transactions) = reports
         .fold((0_u64, 0_u64, 0_u64), |(branches, rows, transactions), report| {
@@ -77,7 +94,7 @@ pub(crate) fn books(data: &Path) -> Result<String, String> {
     Ok(format!("{transactions} transactions in {rows} rows of {branches} branches"))
 }
 
-fn examine(data: &Path) -> Result<Vec<Finding>, VerifyError> {
+fn examine(data: &Path) -> Result<Books, VerifyError> {
     let path = data.join("bank.json");
     let text = std::fs::read(&path).map_err(|error| VerifyError::NoBank { path: data.to_owned(), error })?;
     let bank: BankFile = serde_json::from_slice(&text).map_err(|error| VerifyError::BankFile { path, error })?;
@@ -92,9 +109,23 @@ fn examine(data: &Path) -> Result<Vec<Finding>, VerifyError> {
         };
         Finding { branch, verified: is_here.then(|| verify::branch(data, branch, bank.branches, progress)) }
     });
-    let findings = findings.collect();
+    let mut findings: Vec<Finding> = findings.collect();
     bar.finish_and_clear();
-    Ok(findings)
+    let transfers = compare(data, &mut findings);
+    Ok(Books { findings, transfers })
+}
+
+/// Whether the branches that are here and whole tell the same story.
+fn compare(data: &Path, findings: &mut [Finding]) -> Result<Agreement, String> {
+    let mut stories = Vec::new();
+    for finding in findings {
+        if let Some(Ok(report)) = &mut finding.verified {
+            let later = verify::branch_later(data, report);
+            later.map_err(|error| format!("branch {}: {error}", finding.branch))?;
+            stories.push(report.crossings.clone());
+        }
+    }
+    verify::agree(&stories).map_err(|disagreement| disagreement.to_string())
 }
 
 impl Finding {

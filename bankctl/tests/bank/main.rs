@@ -6,6 +6,7 @@
 //! - [`readme`]: the curl lines of README.md and of the greeting
 //! - [`replay`]: event files and what they print
 //! - [`bench`]: that it runs, counts and verifies
+//! - [`transfers`]: kill -9 while money moves between branches
 //! - [`verify`]: sound books, and a row that somebody changed
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
@@ -15,5 +16,6 @@ mod crash;
 mod readme;
 mod replay;
 mod support;
+mod transfers;
 mod up;
 mod verify;
