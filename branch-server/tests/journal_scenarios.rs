@@ -27,3 +27,5 @@ mod rows;
 mod small_disk;
 #[path = "journal_scenarios/speed.rs"]
 mod speed;
+#[path = "journal_scenarios/wal_room.rs"]
+mod wal_room;

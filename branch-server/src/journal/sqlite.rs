@@ -5,6 +5,7 @@
 //! - `branch_row`: whose journal it is, and who owned it last
 //! - `columns`: a row and the columns it stands in
 //! - `opening`: the steps from a directory to a journal that may serve
+//! - `wal_room`: room for the write-ahead log before it is needed
 //! - [`JournalReader`]: reading beside the writer, on a connection of its own
 
 mod append;
@@ -14,6 +15,7 @@ mod open_error;
 mod opening;
 mod reader;
 mod schema;
+mod wal_room;
 
 pub use open_error::OpenError;
 pub use reader::JournalReader;
@@ -47,6 +49,9 @@ pub struct JournalSettings {
     pub reserve_bytes: u64,
     /// How many bytes the write-ahead log may reach before the writer waits for it to be emptied.
     pub wal_limit_bytes: u64,
+    /// How many bytes of the write-ahead log are written ahead as zeros when the journal is opened, so that
+    /// a commit overwrites what the file has already. See `wal_room`.
+    pub wal_room_bytes: u64,
     /// Empty the write-ahead log on a thread beside the writer. False: the writer does it alone,
     /// for a simulation in one thread.
     pub background: bool,
@@ -62,6 +67,8 @@ impl JournalSettings {
             known_sequence: 0,
             reserve_bytes: 64 * 1024 * 1024,
             wal_limit_bytes: 16 * 1024 * 1024,
+            // As far as the log grows under single orders before it starts over: see `checkpoint`.
+            wal_room_bytes: 5 * 1024 * 1024,
             background: true,
         }
     }

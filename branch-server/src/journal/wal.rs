@@ -15,7 +15,8 @@
 //! A bad frame is damage when something of a later commit follows it: a frame after one that ends
 //! a commit, or a page number that does not rise. It is damage as well when all of it is right but
 //! one word of four bytes, which no torn write leaves behind. Otherwise it is a torn last commit.
-//! What an older use of the file left behind carries older salts, and says nothing.
+//! What an older use of the file left behind carries older salts, and says nothing; nor do the zeros
+//! that are written ahead when a journal is opened.
 //!
 //! The format: <https://www.sqlite.org/fileformat2.html#walformat>.
 
@@ -57,10 +58,10 @@ pub enum WalError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WalDamage {
     /// Without its header nothing in the file can be read.
-    #[error("the header (byte 0) is damaged, and {bytes} bytes follow it")]
+    #[error("the header (byte 0) is damaged, and frames follow it (byte {offset})")]
     Header {
-        /// How much follows, as far as it was looked at.
-        bytes: u64,
+        /// The first byte behind it that is not zero.
+        offset: u64,
     },
     /// One word is wrong in a frame that is whole otherwise.
     #[error("frame {frame} (byte {offset}) is whole but for {what}")]
@@ -106,10 +107,11 @@ pub fn judge(mut wal: impl Read) -> Result<WalFound, WalError> {
     let mut bytes = [0; HEADER_BYTES];
     let length = read_up_to(&mut wal, &mut bytes)?;
     let Some(header) = WalHeader::parse(&bytes[..length]) else {
-        // The header is synced before the first frame is written, so a torn one stands alone.
-        return match read_up_to(&mut wal, &mut bytes)? {
-            0 => Ok(WalFound::default()),
-            follow => Err(WalDamage::Header { bytes: follow as u64 }.into()),
+        // The header is synced before the first frame is written, so a torn one stands alone, or before
+        // the zeros of a log that nothing was written into yet.
+        return match first_written(&mut wal)? {
+            None => Ok(WalFound::default()),
+            Some(offset) => Err(WalDamage::Header { offset: HEADER_BYTES as u64 + offset }.into()),
         };
     };
     let mut judge = Judge::new(header);
@@ -241,6 +243,22 @@ impl Judge {
         self.last_page = frame.page;
         self.ended = frame.ends_commit();
         Ok(())
+    }
+}
+
+/// Where something else than zeros stands first.
+fn first_written(source: &mut impl Read) -> io::Result<Option<u64>> {
+    let mut buffer = [0; 1 << 12];
+    let mut offset = 0;
+    loop {
+        let length = read_up_to(source, &mut buffer)?;
+        if let Some(place) = buffer[..length].iter().position(|byte| *byte != 0) {
+            return Ok(Some(offset + place as u64));
+        }
+        if length < buffer.len() {
+            return Ok(None);
+        }
+        offset += length as u64;
     }
 }
 

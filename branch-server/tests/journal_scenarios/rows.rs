@@ -14,7 +14,7 @@ pub(crate) fn branch() -> BranchId {
 }
 
 pub(crate) fn settings() -> JournalSettings {
-    JournalSettings { reserve_bytes: 0, ..JournalSettings::new(branch(), 10) }
+    JournalSettings { reserve_bytes: 0, wal_room_bytes: 0, ..JournalSettings::new(branch(), 10) }
 }
 
 pub(crate) fn open(directory: &Path) -> SqliteJournal {

@@ -1,7 +1,7 @@
 //! The steps from a directory to a journal that may serve. Their order is the point.
 
 use super::columns::RowReader;
-use super::{JOURNAL_FILE, JournalSettings, OpenError, SqliteJournal, branch_row, schema};
+use super::{JOURNAL_FILE, JournalSettings, OpenError, SqliteJournal, branch_row, schema, wal_room};
 use crate::journal::checkpoint::{self, Checkpointer};
 use crate::journal::lock::BranchLock;
 use crate::journal::tide::{Mark, TIDE_FILE, Tide};
@@ -50,6 +50,7 @@ pub(super) fn open(directory: &Path, settings: JournalSettings) -> Result<Sqlite
     truncate_wal(&connection, &path)?;
     let epoch = raise_epoch(&mut connection).map_err(store)?;
     truncate_wal(&connection, &path)?;
+    wal_room::make(&checkpoint::wal_path(&path), &settings);
     tide.mark(Mark { epoch, sequence: found.last_sequence, head: found.head });
     sync_directory(directory)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(store)?;
