@@ -7,7 +7,8 @@ use std::time::Duration;
 
 /// Durable HTTP deposits at 64 connections, of the bare two-hop echo: 0.6.
 pub(super) const HTTP_PERMILLE: u64 = 600;
-/// The p50 of one lone HTTP deposit, of the two-hop echo's and an fdatasync's together: 1.6.
+/// The p50 of one lone HTTP deposit, of the two-hop echo's and that of an fdatasync that comes at the
+/// same pace, together: 1.6.
 pub(super) const LONE_PERMILLE: u64 = 1600;
 /// Durable transactions a second in gRPC batches on one branch.
 pub(super) const BATCH_PER_SECOND: u64 = 300_000;

@@ -66,6 +66,7 @@ impl Run<'_> {
     async fn suite(&mut self) -> Result<(), BenchError> {
         let rounds = self.arguments.rounds;
         let (mut echo, mut http, mut echo_lone, mut http_lone, mut sync, mut syncs) = Default::default();
+        let mut sync_lone = Vec::new();
         let (mut throughputs, mut latencies) = (Vec::new(), Vec::new());
         for round in 1..=rounds {
             self.bar.set_prefix(format!("round {round} of {rounds}: "));
@@ -74,6 +75,8 @@ impl Run<'_> {
             // By now the disk has come to rest, and the lone figures meet the same conditions.
             push(&mut echo_lone, self.two_hop(1).await?);
             push(&mut sync, self.appenders(1).await?);
+            let pause = echo_lone.last().map_or(Duration::ZERO, |echo: &Measurement| echo.p50);
+            push(&mut sync_lone, self.one_at_a_time(pause).await?);
             push(&mut http_lone, self.http(1).await?);
             push(&mut syncs, self.appenders(self.arguments.branches).await?);
             // Each round is held against its own yardsticks: a machine whose speed changes from round to
@@ -81,7 +84,7 @@ impl Run<'_> {
             if let (Some(http), Some(echo)) = (http.last(), echo.last()) {
                 throughputs.push(throughput_floor(http, echo));
             }
-            if let (Some(http), Some(echo), Some(sync)) = (http_lone.last(), echo_lone.last(), sync.last()) {
+            if let (Some(http), Some(echo), Some(sync)) = (http_lone.last(), echo_lone.last(), sync_lone.last()) {
                 latencies.push(latency_floor(http, echo, sync));
             }
         }
@@ -89,6 +92,7 @@ impl Run<'_> {
         self.report.floors.extend([throughputs, latencies].into_iter().filter_map(Floor::median));
         let by_speed = |rounds| Measurement::median(rounds, Measurement::per_second);
         let by_p50 = |rounds| Measurement::median(rounds, |one| u64::try_from(one.p50.as_nanos()).unwrap_or(u64::MAX));
+        self.report.measurements.extend(by_p50(sync_lone));
         let medians =
             (by_speed(echo), by_speed(http), by_p50(echo_lone), by_p50(http_lone), by_p50(sync), by_speed(syncs));
         let (Some(echo), Some(http), Some(echo_lone), Some(http_lone), Some(sync), Some(syncs)) = medians else {
@@ -220,6 +224,14 @@ impl Run<'_> {
         Ok(Measurement::new(&name, &tally, took, None))
     }
 
+    async fn one_at_a_time(&mut self, pause: Duration) -> Result<Measurement, BenchError> {
+        let files = self.arguments.branches;
+        let name = format!("appends with fdatasync, one at a time into {files} files");
+        self.bar.set_message(name.clone());
+        let (tally, took) = appenders::one_at_a_time(&self.directory, files, pause, self.length()).await?;
+        Ok(Measurement::new(&name, &tally, took, None))
+    }
+
     fn begin(&self, name: &str) -> Budget {
         self.bar.set_message(name.to_owned());
         Budget::time(self.length())
@@ -252,7 +264,7 @@ fn throughput_floor(http: &Measurement, echo: &Measurement) -> Floor {
 }
 
 fn latency_floor(http: &Measurement, echo: &Measurement, sync: &Measurement) -> Floor {
-    let name = "p50 of one lone HTTP deposit, of two-hop + fdatasync";
+    let name = "p50 of one lone HTTP deposit, of two-hop + lone fdatasync";
     Floor::latency(name, http.p50, echo.p50 + sync.p50, floors::LONE_PERMILLE)
 }
 
