@@ -2,9 +2,9 @@
 //!
 //! - [`arguments`]: what can be asked for
 //! - [`target`]: the bank under load, and how it is reached
-//! - [`deposits`]: who pays in, and under which ids
+//! - [`orders`]: who pays in or pays whom, and under which ids
 //! - [`budget`], [`tally`]: how long a load runs, and what it counted
-//! - [`http_load`], [`http_wire`]: deposits over HTTP, closed and open loop
+//! - [`http_load`], [`http_wire`]: deposits and transfers over HTTP, closed and open loop
 //! - [`grpc_load`], [`grpc_wire`]: deposits over gRPC, one by one and in batches
 //! - [`yardstick`], [`appenders`]: the bare two-hop echo, and bare appends with fdatasync
 //! - [`suite`], [`floors`]: the interleaved run, and what it must reach
@@ -13,12 +13,12 @@
 mod appenders;
 mod arguments;
 mod budget;
-mod deposits;
 mod floors;
 mod grpc_load;
 mod grpc_wire;
 mod http_load;
 mod http_wire;
+mod orders;
 mod report;
 mod suite;
 mod tally;

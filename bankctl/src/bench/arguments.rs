@@ -48,6 +48,9 @@ pub(crate) struct Arguments {
     /// Who makes the transaction ids.
     #[arg(long, value_enum, default_value_t = Ids::Client)]
     pub(super) ids: Ids,
+    /// Of a thousand transfers, how many go to another branch.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(0..=1000))]
+    pub(super) cross_permille: u32,
     /// How many branches the bank has.
     #[arg(long, default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(bank_proto::limits::BRANCHES)))]
@@ -79,6 +82,8 @@ pub(super) enum Scenario {
     Grpc,
     /// Deposits over gRPC in batches, each batch for one branch.
     GrpcBatch,
+    /// Transfers over HTTP; each connection sends when its transfer has arrived.
+    Transfers,
     /// The bare axum to tonic echo.
     TwoHop,
     /// Appends with fdatasync, one file and thread for each branch.

@@ -10,6 +10,14 @@ pub(super) const HTTP_PERMILLE: u64 = 600;
 /// The p50 of one lone HTTP deposit, of the two-hop echo's and that of an fdatasync that comes at the
 /// same pace, together: 1.6.
 pub(super) const LONE_PERMILLE: u64 = 1600;
+/// Transfers within a branch, of deposits: a transfer is two deposits' worth, so 0.5.
+pub(super) const OWN_BRANCH_PERMILLE: u64 = 500;
+/// Transfers of which a tenth crosses branches, of those within: at most a quarter is lost.
+pub(super) const TENTH_CROSSING_PERMILLE: u64 = 750;
+/// Transfers that all cross branches, of those within: 0.3.
+pub(super) const ALL_CROSSING_PERMILLE: u64 = 300;
+/// The p50 of one lone transfer across branches, of a lone deposit's: 3.
+pub(super) const LONE_CROSSING_PERMILLE: u64 = 3000;
 /// Durable transactions a second in gRPC batches on one branch.
 pub(super) const BATCH_PER_SECOND: u64 = 300_000;
 /// How long a branch with 5 million transactions may take to open.

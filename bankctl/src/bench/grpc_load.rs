@@ -1,12 +1,12 @@
 //! Deposits over gRPC, each sent to the branch server that hosts the customer's branch.
 
 use super::budget::Budget;
-use super::deposits::{Deposits, Spread};
 use super::grpc_wire::{self, BatchCodec};
+use super::orders::{Order, Orders, Spread};
 use super::tally::Tally;
-use bank_proto::wire::DepositRequest;
 use bank_proto::wire::bank_service_client::BankServiceClient;
-use bank_proto::{Assignment, BranchId, CustomerId};
+use bank_proto::wire::{BatchRequest, DepositRequest, Operation, operation};
+use bank_proto::{Assignment, BranchId, CustomerId, limits};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,14 +44,14 @@ impl Servers {
 }
 
 /// A closed loop of single deposits.
-pub(super) async fn single(servers: &Servers, connections: u32, budget: &Budget, draw: impl Fn() -> Deposits) -> Tally {
+pub(super) async fn single(servers: &Servers, connections: u32, budget: &Budget, draw: impl Fn() -> Orders) -> Tally {
     let mut running = JoinSet::new();
     for _ in 0..connections {
         let (servers, budget, mut deposits) = (servers.clone(), budget.clone(), draw());
         running.spawn(async move {
             let mut tally = Tally::new();
             while budget.draw(1) > 0 {
-                let (customer, key) = deposits.next();
+                let Order { customer, key, .. } = deposits.next();
                 let request = DepositRequest {
                     customer_id: customer.cast_signed(),
                     amount: "1".to_owned(),
@@ -68,6 +68,22 @@ pub(super) async fn single(servers: &Servers, connections: u32, budget: &Budget,
         });
     }
     gather(running).await
+}
+
+/// Opens an account for each of these customers, with money to pay others from.
+pub(super) async fn fund(servers: &Servers, customers: u64, amount: &str) -> Result<(), tonic::Status> {
+    let customers: Vec<u64> = (1..=customers).collect();
+    for some in customers.chunks(limits::BATCH_OPERATIONS) {
+        let deposit = |customer: &u64| DepositRequest {
+            customer_id: customer.cast_signed(),
+            amount: amount.to_owned(),
+            ..DepositRequest::default()
+        };
+        let operation = |customer| Operation { kind: Some(operation::Kind::Deposit(deposit(customer))) };
+        let request = BatchRequest { operations: some.iter().map(operation).collect() };
+        BankServiceClient::new(servers.of_branch(None)).batch(request).await?;
+    }
+    Ok(())
 }
 
 /// Who is in a batch.
@@ -88,7 +104,7 @@ pub(super) async fn batches(
     size: u32,
     members: Members,
     budget: &Budget,
-    draw: impl Fn(Spread) -> Deposits,
+    draw: impl Fn(Spread) -> Orders,
 ) -> Tally {
     let mut running = JoinSet::new();
     let turn = Arc::new(AtomicU64::new(0));

@@ -1,7 +1,7 @@
 //! Batches on the wire, written and read without a message in between: a generator that decodes
 //! every receipt would take more of the machine than the bank.
 
-use super::deposits::Deposits;
+use super::orders::Orders;
 use bytes::{Buf as _, BufMut as _, Bytes, BytesMut};
 use tonic::Status;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
@@ -12,7 +12,7 @@ const fn tag(field: u8) -> u8 {
 }
 
 /// A `BatchRequest` of deposits of 1.00 for these customers.
-pub(super) fn batch(customers: impl Iterator<Item = u64>, deposits: &mut Deposits) -> Bytes {
+pub(super) fn batch(customers: impl Iterator<Item = u64>, deposits: &mut Orders) -> Bytes {
     let mut bytes = BytesMut::with_capacity(64 * 1024);
     for customer in customers {
         let key = deposits.key();
@@ -122,7 +122,7 @@ impl Decoder for BatchCodec {
 #[cfg(test)]
 mod tests {
     use super::super::arguments::Ids;
-    use super::super::deposits::Spread;
+    use super::super::orders::Spread;
     use super::*;
     use bank_proto::wire::{
         BatchRequest, BatchResponse, Failure, OperationResult, Receipt, operation, operation_result,
@@ -133,7 +133,7 @@ mod tests {
     fn a_batch_reads_as_the_message_it_stands_for() {
         let customers = [1, 127, 128, 300, 9_007_199_254_740_991];
         for ids in [Ids::Client, Ids::Server] {
-            let bytes = batch(customers.into_iter(), &mut Deposits::new(Spread::Hot, ids));
+            let bytes = batch(customers.into_iter(), &mut Orders::new(Spread::Hot, ids));
             let request = BatchRequest::decode(bytes).expect("a BatchRequest");
             let read = request.operations.into_iter().map(|operation| match operation.kind {
                 Some(operation::Kind::Deposit(deposit)) => deposit,

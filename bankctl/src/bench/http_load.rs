@@ -1,8 +1,8 @@
-//! Deposits over HTTP.
+//! Deposits and transfers over HTTP.
 
 use super::budget::Budget;
-use super::deposits::Deposits;
 use super::http_wire::{Connection, Request};
+use super::orders::Orders;
 use super::tally::Tally;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// A closed loop: every connection sends its next deposit when it has its answer.
-pub(super) async fn closed(address: &str, connections: u32, budget: &Budget, draw: impl Fn() -> Deposits) -> Tally {
+pub(super) async fn closed(address: &str, connections: u32, budget: &Budget, draw: impl Fn() -> Orders) -> Tally {
     let mut running = JoinSet::new();
     for _ in 0..connections {
         let (budget, deposits, address) = (budget.clone(), draw(), address.to_owned());
@@ -34,7 +34,7 @@ pub(super) async fn open(
     connections: u32,
     rate: u64,
     length: Duration,
-    draw: impl Fn() -> Deposits,
+    draw: impl Fn() -> Orders,
 ) -> Tally {
     let total = rate * length.as_secs();
     let due = Arc::new(Semaphore::new(0));
@@ -105,19 +105,18 @@ struct Sender {
     address: String,
     connection: Option<Connection>,
     request: Request,
-    deposits: Deposits,
+    deposits: Orders,
     tally: Tally,
 }
 
 impl Sender {
-    fn new(address: String, mut deposits: Deposits) -> Sender {
-        let request = Request::new(&address, deposits.key().is_some());
+    fn new(address: String, mut deposits: Orders) -> Sender {
+        let request = Request::new(&address, deposits.key().is_some(), deposits.are_transfers());
         Sender { address, connection: None, request, deposits, tally: Tally::new() }
     }
 
     async fn send(&mut self, began: Instant) {
-        let (customer, key) = self.deposits.next();
-        let bytes = self.request.fill(customer, key);
+        let bytes = self.request.fill(self.deposits.next());
         let answered = match &mut self.connection {
             Some(connection) => connection.ask(bytes).await,
             None => match Connection::open(&self.address).await {

@@ -1,6 +1,6 @@
 //! HTTP/1.1 as cheap as it gets: a prepared request, and a reader for what comes back.
 
-use super::deposits::Key;
+use super::orders::Order;
 use std::io;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -8,17 +8,23 @@ use tokio::net::TcpStream;
 /// JSON lets spaces stand before a number, so every request has the same length.
 const CUSTOMER_DIGITS: usize = 16;
 
-/// A deposit of 1.00, in which only the customer and the id change.
+/// A deposit or a transfer of 1.00, in which only the customers and the id change.
 #[derive(Clone)]
 pub(super) struct Request {
     bytes: Vec<u8>,
     customer_at: usize,
+    payee_at: Option<usize>,
     key_at: Option<usize>,
 }
 
 impl Request {
-    pub(super) fn new(host: &str, with_key: bool) -> Request {
-        let body = format!(r#"{{"customer_id":{:>CUSTOMER_DIGITS$},"type":"deposit","amount":1}}"#, 1);
+    pub(super) fn new(host: &str, with_key: bool, is_transfer: bool) -> Request {
+        let what = if is_transfer {
+            format!(r#""type":"transfer","amount":1,"to_customer_id":{:>CUSTOMER_DIGITS$}"#, 1)
+        } else {
+            r#""type":"deposit","amount":1"#.to_owned()
+        };
+        let body = format!(r#"{{"customer_id":{:>CUSTOMER_DIGITS$},{what}}}"#, 1);
         let key = if with_key { format!("idempotency-key: {}\r\n", "0".repeat(32)) } else { String::new() };
         let length = body.len();
         let head = format!(
@@ -26,21 +32,30 @@ impl Request {
         );
         let key_at = if with_key { Some(head.len() - 32 - 4) } else { None };
         let customer_at = head.len() + r#"{"customer_id":"#.len();
-        Request { bytes: (head + &body).into_bytes(), customer_at, key_at }
+        // The payee is the last thing in the body.
+        let payee_at = is_transfer.then_some(head.len() + body.len() - 1 - CUSTOMER_DIGITS);
+        Request { bytes: (head + &body).into_bytes(), customer_at, payee_at, key_at }
     }
 
-    /// The bytes of this deposit.
-    pub(super) fn fill(&mut self, customer: u64, key: Option<Key>) -> &[u8] {
+    /// The bytes of this order.
+    pub(super) fn fill(&mut self, order: Order) -> &[u8] {
+        self.put(self.customer_at, order.customer);
+        if let (Some(at), Some(payee)) = (self.payee_at, order.payee) {
+            self.put(at, payee);
+        }
+        if let (Some(at), Some(key)) = (self.key_at, order.key) {
+            self.bytes[at..at + key.len()].copy_from_slice(&key);
+        }
+        &self.bytes
+    }
+
+    fn put(&mut self, at: usize, customer: u64) {
         let mut rest = customer;
-        for place in self.bytes[self.customer_at..self.customer_at + CUSTOMER_DIGITS].iter_mut().rev() {
+        for place in self.bytes[at..at + CUSTOMER_DIGITS].iter_mut().rev() {
             // The remainder of a division by ten is one digit.
             *place = if rest == 0 { b' ' } else { b'0' + (rest % 10) as u8 };
             rest /= 10;
         }
-        if let (Some(at), Some(key)) = (self.key_at, key) {
-            self.bytes[at..at + key.len()].copy_from_slice(&key);
-        }
-        &self.bytes
     }
 }
 
@@ -101,10 +116,11 @@ mod tests {
 
     #[test]
     fn a_request_keeps_its_length_whoever_pays_in() {
-        let mut request = Request::new("127.0.0.1:5002", true);
+        let mut request = Request::new("127.0.0.1:5002", true, false);
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-        let first = text(request.fill(9_007_199_254_740_991, Some([b'a'; 32])));
-        let second = text(request.fill(42, Some([b'7'; 32])));
+        let order = |customer, payee, key| Order { customer, payee, key };
+        let first = text(request.fill(order(9_007_199_254_740_991, None, Some([b'a'; 32]))));
+        let second = text(request.fill(order(42, None, Some([b'7'; 32]))));
         assert_eq!(first.len(), second.len());
         assert!(first.contains(&format!("idempotency-key: {}\r\n\r\n", "a".repeat(32))), "{first}");
         for (request, customer) in [(first, 9_007_199_254_740_991_u64), (second, 42)] {
@@ -113,7 +129,11 @@ mod tests {
             let body: serde_json::Value = serde_json::from_str(body).expect("JSON");
             assert_eq!(body, serde_json::json!({"customer_id": customer, "type": "deposit", "amount": 1}));
         }
-        assert!(!text(Request::new("h", false).fill(1, None)).contains("idempotency-key"));
+        assert!(!text(Request::new("h", false, false).fill(order(1, None, None))).contains("idempotency-key"));
+        let transfer = text(Request::new("h", false, true).fill(order(7, Some(12), None)));
+        let body: serde_json::Value =
+            transfer.split("\r\n\r\n").nth(1).and_then(|body| serde_json::from_str(body).ok()).expect("JSON");
+        assert_eq!(body, serde_json::json!({"customer_id": 7, "type": "transfer", "amount": 1, "to_customer_id": 12}));
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! The interleaved run: yardstick, bank, yardstick, bank, so that a machine that slows down slows
 //! both.
 
+mod transfers;
+
 use super::BenchError;
 use super::appenders;
 use super::arguments::{Arguments, Scenario};
 use super::budget::Budget;
-use super::deposits::{Deposits, Spread};
 use super::floors::{self, Floor};
 use super::grpc_load::{self, Members};
 use super::http_load;
+use super::orders::{Orders, Spread};
 use super::report::{Machine, Measurement, Report};
 use super::tally::Tally;
 use super::target::Target;
@@ -110,6 +112,7 @@ impl Run<'_> {
         ] {
             self.report.measurements.push(measured);
         }
+        self.transfers_suite().await?;
         let one_branch = Members::OneBranch { branch: 1, customers: self.arguments.customers };
         let batches = self.batches("gRPC batches, one branch", one_branch).await?;
         let name = "durable transactions in gRPC batches on one branch";
@@ -153,6 +156,10 @@ impl Run<'_> {
                 };
                 self.batches("gRPC batches", members).await
             }
+            Scenario::Transfers => {
+                self.fund().await?;
+                self.transfers(connections, self.arguments.cross_permille).await
+            }
             Scenario::TwoHop => self.two_hop(connections).await,
             Scenario::Appenders => self.appenders(self.arguments.branches).await,
         }
@@ -177,7 +184,7 @@ impl Run<'_> {
         let name = format!("HTTP deposits into one account, {}", plural(HTTP_CONNECTIONS));
         let before = self.target.group_commits().await;
         let budget = self.begin(&name);
-        let draw = || Deposits::new(Spread::Hot, self.arguments.ids);
+        let draw = || Orders::new(Spread::Hot, self.arguments.ids);
         let tally = http_load::closed(&self.target.http, HTTP_CONNECTIONS, &budget, draw).await;
         end(&name, &tally, &budget, self.since(before).await)
     }
@@ -212,7 +219,7 @@ impl Run<'_> {
         self.bar.set_message(name.clone());
         let budget = Budget::operations(operations);
         let (in_flight, size, ids) = (self.arguments.in_flight, self.arguments.batch, self.arguments.ids);
-        let draw = |spread| Deposits::new(spread, ids);
+        let draw = |spread| Orders::new(spread, ids);
         let tally = grpc_load::batches(&self.target.servers, in_flight, size, members, &budget, draw).await;
         end(&name, &tally, &budget, self.since(before).await)
     }
@@ -241,9 +248,9 @@ impl Run<'_> {
         Duration::from_secs(self.arguments.seconds)
     }
 
-    fn deposits(&self) -> Deposits {
+    fn deposits(&self) -> Orders {
         let spread = Spread::new(self.arguments.spread, self.arguments.customers, self.arguments.branches);
-        Deposits::new(spread, self.arguments.ids)
+        Orders::new(spread, self.arguments.ids)
     }
 
     async fn since(&self, before: Option<u64>) -> Option<u64> {
