@@ -21,7 +21,7 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
         Answer::Transfer(view) => match (&view.state, answered.key) {
             // Whoever ordered it meets a refusal; whoever asks for it gets it as it stands.
             (TransferState::Failed(reason), Some(_)) => {
-                Kind::Failure(failure(&failed_transfer(&view, reason), transaction_id, replayed))
+                Kind::Failure(failed_transfer(&view, failure(reason, transaction_id, replayed)))
             }
             _ => Kind::Transfer(wire::Transfer { replayed, ..transfer(branch, &view) }),
         },
@@ -50,7 +50,7 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
             available: view.account.available().to_string(),
             state: state(view.account.state).into(),
         }),
-        Answer::Refused(declined) => Kind::Failure(failure(&declined, transaction_id, replayed)),
+        Answer::Refused(declined) => Kind::Failure(about_payee(failure(&declined, transaction_id, replayed))),
         // Questions that no operation asks.
         Answer::TrialBalance { .. } | Answer::Status { .. } | Answer::Arrived(_) | Answer::Ended(_) => {
             Kind::Failure(failure(&Declined::new(ErrorCode::Internal), transaction_id, replayed))
@@ -186,14 +186,27 @@ fn transfer(branch: BranchId, view: &TransferView) -> wire::Transfer {
 }
 
 /// Why a transfer failed, and how the payer stands now that the money is back.
-fn failed_transfer(view: &TransferView, reason: &Declined) -> Declined {
-    let mut declined = reason.clone().with(Declined::STATE, Declined::FAILED);
+fn failed_transfer(view: &TransferView, reason: wire::Failure) -> wire::Failure {
+    let mut failure = about_payee(reason);
+    let told = &mut failure.metadata;
+    told.insert(Declined::STATE.to_owned(), Declined::FAILED.to_owned());
     if let Some(balance) = view.balance {
-        let told = &mut declined.metadata;
         told.entry("balance".to_owned()).or_insert_with(|| balance.to_string());
         told.entry("currency".to_owned()).or_insert_with(|| balance.currency().code().to_owned());
     }
-    declined
+    failure
+}
+
+/// Tells the currency of a payee's account under a name of its own: beside the payer's balance it would be
+/// taken for the balance's. Branches tell each other, and store, the refusal as it is.
+fn about_payee(mut failure: wire::Failure) -> wire::Failure {
+    let told = &mut failure.metadata;
+    if told.get(Declined::PARTY).is_some_and(|party| party == Declined::PAYEE)
+        && let Some(currency) = told.remove("currency")
+    {
+        told.insert("payee_currency".to_owned(), currency);
+    }
+    failure
 }
 
 fn movement_name(movement: Movement) -> &'static str {

@@ -5,6 +5,7 @@ use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::{ErrorCode, wire};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
 use wire::TransferState;
 
 pub(crate) type Client = BankServiceClient<Channel>;
@@ -163,6 +164,36 @@ async fn what_the_payees_branch_refuses_is_back_at_once_with_the_reason() {
     assert_eq!(code(&client.transfer(in_euro).await.expect_err("no euro")), Some(ErrorCode::AccountNotFound));
     assert_eq!((balance(&mut client, 1).await, balance(&mut client, 2).await), ("990.00".into(), "1010.00".into()));
     check_books(&mut client, "0").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_payee_in_another_currency_is_not_taken_for_the_payers_balance() {
+    let (_bank, mut client) = open_bank(2).await;
+    // Customer 11 is at the payer's branch, customer 2 at another one.
+    for (customer_id, balance) in [(11, None), (2, Some("1000.00"))] {
+        let euro = wire::OpenAccountRequest { customer_id, currency: "EUR".to_owned(), ..Default::default() };
+        let payee = client.open_account(euro).await.expect("an account").into_inner().account_number;
+        let id = format!("1-{customer_id:032x}");
+        let order = wire::TransferRequest {
+            to_customer_id: 0,
+            to_account_number: payee,
+            transaction_id: Some(id.clone()),
+            ..transfer(1, 0, "10")
+        };
+        // The second time it is read from the journal.
+        for _ in 0..2 {
+            let refused = client.transfer(order.clone()).await.expect_err("another currency");
+            assert_eq!(refused.message(), "the payee's account is kept in EUR");
+            let told = refused.get_details_error_info().expect("details").metadata;
+            let told = |name: &str| told.get(name).map(String::as_str);
+            assert_eq!(
+                (told("payee_currency"), told("party"), told("state")),
+                (Some("EUR"), Some("payee"), Some("FAILED"))
+            );
+            assert_eq!((told("balance"), told("currency")), (balance, balance.map(|_| "USD")));
+        }
+        assert_eq!(look_up(&mut client, &id).await.reason_detail, "the payee's account is kept in EUR");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
