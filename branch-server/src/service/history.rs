@@ -185,7 +185,7 @@ fn entry(branch: BranchId, account: AccountSerial, row: &Row) -> wire::Statement
     let gives = row.debit_account == Some(account);
     let (amount, balance) = if gives { (-row.amount, row.debit_balance) } else { (row.amount, row.credit_balance) };
     // A detail that is not understood was written by a newer version: the money is shown without it.
-    let detail: Detail = row.detail.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let mut detail: Detail = row.detail.as_deref().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
     let mut counterparty = (0, String::new());
     let mut id = outbound::transaction_id(branch, row.transaction);
     if let Some(other) = detail.transfer {
@@ -197,6 +197,10 @@ fn entry(branch: BranchId, account: AccountSerial, row: &Row) -> wire::Statement
     } else if row.kind == RowKind::Transfer {
         let other = if gives { row.credit_account } else { row.debit_account };
         counterparty.1 = other.map(|serial| AccountNumber::new(branch, serial).to_string()).unwrap_or_default();
+        if !gives {
+            // The payer's own, as between two branches, where they do not even travel.
+            detail.metadata.clear();
+        }
     }
     wire::StatementEntry {
         transaction_id: id,

@@ -1,6 +1,7 @@
 //! Transfers over HTTP, within a branch and between branches, against a real bank.
 
 use crate::real::RealBank;
+use crate::support::Answer;
 use serde_json::{Value, json};
 
 fn pay(from: u64, to: u64, amount: &str) -> Value {
@@ -206,4 +207,52 @@ async fn a_named_account_pays_a_named_account_and_a_batch_pays_many() {
     assert_eq!((said(2, "status"), said(2, "code")), (json!(422), json!("CUSTOMER_NOT_FOUND")));
     assert_eq!((said(3, "code"), said(3, "field")), (json!("INVALID_REQUEST"), json!("to_customer_id")));
     assert_eq!((balance(&bank, 1).await, balance(&bank, 2).await), ("1000.50".into(), "999.50".into()));
+}
+
+#[tokio::test]
+async fn within_a_branch_nobody_waits_and_both_statements_call_it_a_transfer() {
+    let bank = RealBank::open(1).await;
+    bank.api.post("/transaction", json!({"customer_id": 11, "type": "deposit", "amount": 5})).await;
+    let order = json!({
+        "customer_id": 1, "type": "transfer", "amount": 25, "to_customer_id": 11, "wait_ms": 0,
+        "memo": "rent", "metadata": {"invoice": "7"}
+    });
+    let paid = bank.api.post("/transaction", order).await;
+    assert_eq!((paid.status.as_u16(), &paid.json()["state"]), (200, &json!("COMPLETED")), "{}", paid.text);
+    assert_eq!(paid.header("location"), None);
+    for (customer, other, amount, invoice) in [(1, 11, "-25.00", json!("7")), (11, 1, "25.00", Value::Null)] {
+        let place = format!("/v1/accounts/{}/transactions", bank.account_of(customer).await);
+        let page = bank.api.get(&format!("{place}?type=transfer")).await.json();
+        let entries = page["transactions"].as_array().expect("a page");
+        assert_eq!(entries.len(), 1, "{page}");
+        let entry = &entries[0];
+        assert_eq!(
+            (&entry["transaction_id"], &entry["type"], &entry["amount"]),
+            (&paid.json()["transaction_id"], &json!("transfer"), &json!(amount))
+        );
+        assert_eq!(&entry["memo"], "rent", "{entry}");
+        assert_eq!(entry["counterparty_account_number"], bank.account_of(other).await, "{entry}");
+        // The memo is for both, the metadata the payer's own.
+        assert_eq!(entry["metadata"]["invoice"], invoice, "{entry}");
+        let page = bank.api.get(&format!("{place}?type=transfer_sent")).await.json();
+        assert_eq!(page["transactions"], json!([]));
+    }
+    let place = format!("/v1/accounts/{}/transactions?type=transfer_lost", bank.account_of(1).await);
+    assert_eq!(bank.api.get(&place).await.refusal(), "400 INVALID_REQUEST type");
+}
+
+#[tokio::test]
+async fn money_that_came_back_stands_in_the_statement_twice() {
+    let bank = RealBank::open(2).await;
+    bank.api.post("/transaction", pay(1, 52, "25")).await;
+    let place = format!("/v1/accounts/{}/transactions", bank.account_of(1).await);
+    let shown = |page: Answer| {
+        let page = page.json();
+        let entries = page["transactions"].as_array().expect("a page").iter();
+        entries.map(|entry| format!("{} {} {}", entry["type"], entry["amount"], entry["balance"])).collect::<Vec<_>>()
+    };
+    let (sent, returned) = (r#""transfer_sent" "-25.00" "975.00""#, r#""transfer_returned" "25.00" "1000.00""#);
+    assert_eq!(shown(bank.api.get(&format!("{place}?type=transfer")).await), [returned, sent]);
+    assert_eq!(shown(bank.api.get(&format!("{place}?type=transfer_sent")).await), [sent]);
+    assert_eq!(shown(bank.api.get(&format!("{place}?type=transfer_returned")).await), [returned]);
 }
