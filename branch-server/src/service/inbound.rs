@@ -261,7 +261,11 @@ fn transfer(
             (customer.home_branch(bank.branches()), Target::Customer(customer))
         }
         (0, text) => {
-            let number = account_number_in(text, "to_account_number", bank)?;
+            let number =
+                account_number_in(text, "to_account_number", bank).map_err(|declined| match declined.code {
+                    ErrorCode::AccountNotFound => declined.with(Declined::PARTY, Declined::PAYEE),
+                    _ => declined,
+                })?;
             (number.branch(), Target::Account(number.serial()))
         }
         _ => {

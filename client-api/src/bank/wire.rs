@@ -405,10 +405,7 @@ fn told(code: ErrorCode, message: String, mut facts: BTreeMap<String, String>) -
     if code == ErrorCode::Internal {
         return Problem::internal();
     }
-    if let (Some(field), Some(reason)) = (facts.remove("field"), facts.remove("reason")) {
-        // Told anew, because the branch's sentence has the field by its gRPC name.
-        return Problem::field(code, http_name(&field), reason);
-    }
+    let field = facts.remove("field").zip(facts.remove("reason"));
     // Members that a problem has anyway.
     for name in ["type", "title", "status", "detail", "code", "success", "result", "request_id", "transaction_id"] {
         facts.remove(name);
@@ -417,7 +414,12 @@ fn told(code: ErrorCode, message: String, mut facts: BTreeMap<String, String>) -
         // What a transfer that failed is called, whoever asks for it.
         facts.insert("reason".to_owned(), code.as_str().to_owned());
     }
-    Problem::new(code, message).with_facts(facts)
+    let problem = match field {
+        // Told anew, because the branch's sentence has the field by its gRPC name.
+        Some((field, reason)) => Problem::field(code, http_name(&field), reason),
+        None => Problem::new(code, message),
+    };
+    problem.with_facts(facts)
 }
 
 /// What a field of `bank.proto` is called over HTTP, where that is something else.

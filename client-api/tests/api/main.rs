@@ -1,6 +1,7 @@
 //! The client API over real ports.
 //!
 //! - `counter`, `resources`, `batches`, `transfers`, `operations`: every route, against real branch servers
+//! - `transfer_refusals`: transfers that cannot be
 //! - `bad_input`, `bad_bodies`: what callers get wrong, each a clear refusal
 //! - `repeats`: Idempotency-Key
 //! - `faults`: branch servers that hang, break off and come back, played by a scripted one
@@ -20,4 +21,5 @@ mod repeats;
 mod resources;
 mod scripted;
 mod support;
+mod transfer_refusals;
 mod transfers;
