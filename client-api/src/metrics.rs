@@ -23,7 +23,8 @@ const DURATION_BUCKETS: [f64; 13] =
     [0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0];
 
 /// Every status that is answered here; see [`bank_proto::ErrorCode`].
-const STATUSES: [u16; 18] = [200, 201, 303, 304, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503, 504];
+const STATUSES: [u16; 19] =
+    [200, 201, 202, 303, 304, 400, 401, 403, 404, 405, 409, 413, 415, 422, 429, 431, 500, 503, 504];
 
 const METADATA: Metadata<'static> = Metadata::new("client_api", Level::INFO, Some("client_api"));
 

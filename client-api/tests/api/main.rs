@@ -1,7 +1,7 @@
 //! The client API over real ports.
 //!
 //! - `counter`, `resources`, `batches`, `transfers`, `operations`: every route, against real branch servers
-//! - `transfer_refusals`: transfers that cannot be
+//! - `transfer_refusals`, `transfer_waits`: transfers that cannot be, and such that take their time
 //! - `bad_input`, `bad_bodies`: what callers get wrong, each a clear refusal
 //! - `repeats`: Idempotency-Key
 //! - `faults`: branch servers that hang, break off and come back, played by a scripted one
@@ -22,4 +22,5 @@ mod resources;
 mod scripted;
 mod support;
 mod transfer_refusals;
+mod transfer_waits;
 mod transfers;

@@ -256,3 +256,19 @@ async fn money_that_came_back_stands_in_the_statement_twice() {
     assert_eq!(shown(bank.api.get(&format!("{place}?type=transfer_sent")).await), [sent]);
     assert_eq!(shown(bank.api.get(&format!("{place}?type=transfer_returned")).await), [returned]);
 }
+
+#[tokio::test]
+async fn a_repeated_batch_of_transfers_tells_how_they_stand_and_pays_once() {
+    let bank = RealBank::open(2).await;
+    let pay =
+        |to: u64| json!({"type": "transfer", "customer_id": 1, "to_customer_id": to, "amount": 1, "wait_ms": 30_000});
+    let batch = json!({"operations": [pay(2), pay(3), pay(52), pay(2)]});
+    let first = bank.api.post_as("payday", "/v1/batches", batch.clone()).await;
+    let again = bank.api.post_as("payday", "/v1/batches", batch).await;
+    assert_eq!(first.text, again.text);
+    let marks = [&first, &again].map(|answer| answer.header("idempotent-replayed").map(str::to_owned));
+    assert_eq!(marks, [None, Some("true".to_owned())]);
+    let states: Vec<Value> = (0..4).map(|place| first.json()["results"][place]["state"].clone()).collect();
+    assert_eq!(states, ["COMPLETED", "COMPLETED", "FAILED", "COMPLETED"]);
+    assert_eq!([balance(&bank, 1).await, balance(&bank, 2).await], ["997.00", "1002.00"]);
+}
