@@ -242,7 +242,10 @@ pub(crate) struct History {
 /// One movement, seen from the account.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct HistoryEntry {
+    /// Of a transfer the same at both sides.
     pub(crate) transaction_id: String,
+    /// `deposit`, `withdrawal`, `opening_balance`, `transfer` (within a branch), `transfer_sent`,
+    /// `transfer_received` or `transfer_returned`.
     #[serde(rename = "type")]
     pub(crate) kind: String,
     /// Negative when it lowered the balance.

@@ -9,6 +9,7 @@ use axum::http::header;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use bank_proto::ErrorCode;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use utoipa::openapi::content::ContentBuilder;
@@ -57,6 +58,9 @@ pub(crate) struct ReadProblems;
 /// How a write may fail.
 pub(crate) struct WriteProblems;
 
+/// How a write may fail that may be a transfer.
+pub(crate) struct TransferProblems;
+
 impl IntoResponses for ReadProblems {
     fn responses() -> BTreeMap<String, RefOr<Described>> {
         problems(&[400, 401, 404, 500, 503])
@@ -69,17 +73,41 @@ impl IntoResponses for WriteProblems {
     }
 }
 
+impl IntoResponses for TransferProblems {
+    fn responses() -> BTreeMap<String, RefOr<Described>> {
+        let failed = format!(
+            "{}; a transfer that has failed has `state` FAILED and the code once more as `reason`, and where the \
+             payee is at fault `party` is payee, and the code may be BRANCH_NOT_FOUND, CUSTOMER_NOT_FOUND or \
+             ACCOUNT_NOT_FOUND as well",
+            codes_of(422)
+        );
+        let example = json!({
+            "type": "urn:florin:problem:account-frozen", "title": "The account is frozen", "status": 422,
+            "detail": "the payee's account is frozen and takes no movements", "code": "ACCOUNT_FROZEN",
+            "success": false, "result": "failure",
+            "transaction_id": "1-0123456789abcdef0123456789abcdef", "request_id": "7f3c",
+            "balance": "1050.00", "currency": "USD", "party": "payee", "reason": "ACCOUNT_FROZEN", "state": "FAILED"
+        });
+        let mut described = WriteProblems::responses();
+        described.insert("422".to_owned(), problem(failed, Some(example)));
+        described
+    }
+}
+
 /// One described answer per status, listing the codes that go with it.
 fn problems(statuses: &[u16]) -> BTreeMap<String, RefOr<Described>> {
-    let described = |status: &u16| {
-        let codes: Vec<&str> =
-            ErrorCode::ALL.iter().filter(|code| code.http_status() == *status).map(|code| code.as_str()).collect();
-        let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).build();
-        let answer =
-            ResponseBuilder::new().description(codes.join(", ")).content("application/problem+json", content).build();
-        (status.to_string(), RefOr::T(answer))
-    };
-    statuses.iter().map(described).collect()
+    statuses.iter().map(|status| (status.to_string(), problem(codes_of(*status), None))).collect()
+}
+
+fn codes_of(status: u16) -> String {
+    let codes: Vec<&str> =
+        ErrorCode::ALL.iter().filter(|code| code.http_status() == status).map(|code| code.as_str()).collect();
+    codes.join(", ")
+}
+
+fn problem(description: String, example: Option<serde_json::Value>) -> RefOr<Described> {
+    let content = ContentBuilder::new().schema(Some(Ref::from_schema_name("Problem"))).example(example).build();
+    RefOr::T(ResponseBuilder::new().description(description).content("application/problem+json", content).build())
 }
 
 /// Where the Swagger UI is.

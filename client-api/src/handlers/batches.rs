@@ -24,6 +24,7 @@ mod item;
 #[schema(as = BatchRequest, example = json!({"operations": [
     {"type": "deposit", "customer_id": 1, "amount": "100"},
     {"type": "withdraw", "account_number": "0001000000000145", "amount": 50, "idempotency_key": "order 17"},
+    {"type": "transfer", "customer_id": 1, "to_customer_id": 2, "amount": "25"},
     {"type": "query", "customer_id": 1}
 ]}))]
 struct Body<'a> {
@@ -51,7 +52,8 @@ enum OperationAnswer<'a> {
 
 /// Does many operations
 ///
-/// Each answers for itself: a refused or malformed one does not stop the others. A write without an
+/// Each answers for itself: a refused or malformed one does not stop the others. The answer comes when no
+/// transfer of it is waited for any more. A write without an
 /// `idempotency_key` of its own gets one from the batch's Idempotency-Key and its place, so a repeated
 /// batch does nothing twice: its answer is the first one again, and when all writes of it were given again
 /// it says so by the header Idempotent-Replayed.

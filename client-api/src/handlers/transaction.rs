@@ -5,7 +5,7 @@ use crate::app::{App, Caller};
 use crate::bank::{self, Movement, Operation, Target};
 use crate::fields::{self, Entries};
 use crate::json::{self, JsonBody};
-use crate::openapi::{WriteHeaders, WriteProblems};
+use crate::openapi::{TransferProblems, WriteHeaders};
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -20,7 +20,10 @@ use utoipa::ToSchema;
 /// A deposit, a withdrawal, a transfer or a question for the balance.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = TransactionRequest, example = json!({"customer_id": 1, "type": "deposit", "amount": 100}))]
+#[schema(as = TransactionRequest, examples(
+    json!({"customer_id": 1, "type": "deposit", "amount": 100}),
+    json!({"customer_id": 1, "type": "transfer", "amount": 25, "to_customer_id": 2})
+))]
 struct Body<'a> {
     /// 1 to 9007199254740991.
     #[schema(value_type = i64, minimum = 1)]
@@ -50,7 +53,8 @@ struct Body<'a> {
     #[schema(value_type = Option<String>)]
     #[serde(borrow, default)]
     to_account_number: Option<Cow<'a, str>>,
-    /// In a transfer: how long to wait for its end, 0 to 30000 ms; 2000 when absent.
+    /// In a transfer: how long to wait for its end, 0 to 30000 ms but no longer than a request may take; 2000 when
+    /// absent.
     #[serde(default)]
     wait_ms: Option<i64>,
 }
@@ -83,8 +87,15 @@ enum TransactionAnswer {
     post, path = "/transaction", tag = "The counter", params(WriteHeaders), request_body = Body,
     responses(
         (status = 200, description = "Done, with the balance right after it", body = TransactionAnswer),
-        (status = 202, description = "A transfer that is still under way; Location says where to ask", body = Transfer),
-        WriteProblems
+        (status = 202, description = "A transfer that is still under way", body = Transfer,
+         headers(("Location" = String, description = "/v1/transfers/ and the transaction_id: where to ask")),
+         example = json!({
+            "result": "pending", "transaction_id": "1-0123456789abcdef0123456789abcdef", "state": "PROCESSING",
+            "customer_id": 1, "branch_id": 1, "account_number": "0001000000000145",
+            "to_customer_id": 2, "to_branch_id": 2, "amount": "25.00", "currency": "USD", "balance": "1025.00",
+            "booked_at": "2026-11-21T09:00:00.000000Z"
+         })),
+        TransferProblems
     )
 )]
 pub(crate) async fn transact(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {

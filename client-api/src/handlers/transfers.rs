@@ -6,7 +6,7 @@ use crate::bank::{self, Movement, Operation};
 use crate::fields::{self, Entries};
 use crate::handlers::path::TransferPath;
 use crate::json::{self, JsonBody};
-use crate::openapi::{ReadProblems, WriteHeaders, WriteProblems};
+use crate::openapi::{ReadProblems, TransferProblems, WriteHeaders};
 use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -60,13 +60,21 @@ struct Body<'a> {
 /// Moves money to another account
 ///
 /// Whatever branches keep the two. Answers when the transfer has ended, or after `wait_ms` with how it
-/// stands. What cannot be paid out is back at once, and the answer says why.
+/// stands. What cannot be paid out is back at once, and the answer says why. The same again under its
+/// Idempotency-Key, with any `wait_ms`, is answered with how the transfer stands by then.
 #[utoipa::path(
     post, path = "/v1/transfers", tag = "Transfers", params(WriteHeaders), request_body = Body,
     responses(
         (status = 200, description = "The payee has the money", body = Transfer),
-        (status = 202, description = "Still under way; Location says where to ask", body = Transfer),
-        WriteProblems
+        (status = 202, description = "Still under way", body = Transfer,
+         headers(("Location" = String, description = "/v1/transfers/ and the transaction_id: where to ask")),
+         example = json!({
+            "result": "pending", "transaction_id": "1-0123456789abcdef0123456789abcdef", "state": "PROCESSING",
+            "customer_id": 1, "branch_id": 1, "account_number": "0001000000000145",
+            "to_customer_id": 2, "to_branch_id": 2, "amount": "25.00", "currency": "USD", "balance": "1025.00",
+            "booked_at": "2026-11-21T09:00:00.000000Z"
+         })),
+        TransferProblems
     )
 )]
 pub(crate) async fn order(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
@@ -80,7 +88,14 @@ pub(crate) async fn order(State(app): State<Arc<App>>, caller: Caller, body: Jso
     get, path = "/v1/transfers/{id}", tag = "Transfers",
     params(("id" = String, Path, description = "The transaction_id of the order")),
     responses(
-        (status = 200, description = "As it stands now; one that has ended never changes again", body = Transfer),
+        (status = 200, description = "As it stands now; one that has ended never changes again", body = Transfer,
+         example = json!({
+            "result": "failure", "transaction_id": "1-0123456789abcdef0123456789abcdef", "state": "FAILED",
+            "reason": "ACCOUNT_FROZEN", "detail": "the payee's account is frozen and takes no movements",
+            "customer_id": 1, "branch_id": 1, "account_number": "0001000000000145",
+            "to_customer_id": 2, "to_branch_id": 2, "amount": "25.00", "currency": "USD", "balance": "1050.00",
+            "booked_at": "2026-11-21T09:00:00.000000Z", "ended_at": "2026-11-21T09:00:00.002000Z"
+         })),
         ReadProblems
     )
 )]

@@ -1,5 +1,6 @@
 //! What those who run the bank look at.
 
+use crate::real::RealBank;
 use crate::scripted::{Scripted, receipt};
 use crate::support::{Api, answer};
 use reqwest::Method;
@@ -73,6 +74,27 @@ async fn every_request_body_and_answer_is_described_with_what_may_go_wrong() {
     for reference in references(&description) {
         let name = reference.strip_prefix("#/components/schemas/").expect("a schema");
         assert!(description["components"]["schemas"][name].is_object(), "{reference} leads nowhere");
+    }
+}
+
+#[tokio::test]
+async fn the_examples_of_the_description_are_taken() {
+    let bank = RealBank::open(2).await;
+    let description = bank.api.get("/openapi.json").await.json();
+    for (path, schema) in
+        [("/transaction", "TransactionRequest"), ("/v1/transfers", "TransferRequest"), ("/v1/batches", "BatchRequest")]
+    {
+        let schema = &description["components"]["schemas"][schema];
+        let examples = match schema["examples"].as_array() {
+            Some(examples) => examples.clone(),
+            None => vec![schema["example"].clone()],
+        };
+        for example in examples {
+            let answer = bank.api.post(path, example.clone()).await;
+            assert_eq!(answer.status, 200, "{path} {example}: {}", answer.text);
+            let results = answer.json()["results"].as_array().cloned().unwrap_or_default();
+            assert!(results.iter().all(|result| result["result"] == "success"), "{results:?}");
+        }
     }
 }
 

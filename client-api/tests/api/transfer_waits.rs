@@ -4,7 +4,12 @@ use crate::real::RealBank;
 use crate::scripted::{Scripted, receipt};
 use crate::support::Api;
 use bank_proto::wire::operation::Kind;
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// The names of an object's members.
+fn names(object: &Value) -> Vec<&String> {
+    object.as_object().expect("an object").keys().collect()
+}
 
 #[tokio::test]
 async fn a_wait_longer_than_a_request_may_take_is_answered_before_the_request_ends() {
@@ -38,6 +43,10 @@ async fn a_wait_longer_than_a_request_may_take_is_answered_before_the_request_en
     let metrics = impatient.get("/metrics").await.text;
     let counted = r#"florin_http_requests_total{route="/v1/transfers",method="POST",status="202"} 3"#;
     assert!(metrics.contains(counted), "{metrics}");
+    let description = impatient.get("/openapi.json").await.json();
+    let described = &description["paths"]["/v1/transfers"]["post"]["responses"]["202"];
+    assert!(described["headers"]["Location"].is_object(), "{described}");
+    assert_eq!(names(&described["content"]["application/json"]["example"]), names(&first.json()));
 }
 
 #[tokio::test]

@@ -45,7 +45,8 @@ pub(super) struct Item<'a> {
     #[schema(value_type = Option<String>)]
     #[serde(borrow, default)]
     to_account_number: Option<Cow<'a, str>>,
-    /// In a transfer: how long to wait for its end, 0 to 30000 ms; 2000 when absent.
+    /// In a transfer: how long to wait for its end, 0 to 30000 ms but no longer than a request may take; 2000 when
+    /// absent.
     #[serde(default)]
     wait_ms: Option<i64>,
     /// As the header of a single request.
