@@ -4,6 +4,7 @@
 //! - [`command`]: what can be asked
 //! - [`entry`]: what then happens, one entry per journal row
 //! - [`refusal`]: why not
+//! - [`reversal`]: what must be known of a transaction that is to be taken back
 //! - [`transfer`]: money to and from other branches, and what the books know of each
 //! - [`decide`]: command -> entries or refusal, changing nothing
 //! - [`apply`]: entries -> balances, and the way back when they could not be stored
@@ -20,6 +21,7 @@ mod decide;
 mod entry;
 mod refusal;
 mod restore;
+mod reversal;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -30,6 +32,7 @@ pub use apply::Posted;
 pub use command::{AskedAmount, Command, Target};
 pub use entry::{Entries, Entry, Movement};
 pub use refusal::{PayeeProblem, Refusal};
+pub use reversal::Past;
 pub use transfer::{Arrival, Outcome, Outgoing, PairFault, Payee, PeerView};
 pub use trial_balance::TrialBalanceLine;
 

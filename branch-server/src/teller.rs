@@ -19,10 +19,10 @@ mod queue;
 pub mod request;
 mod rows;
 
-pub use answer::{AccountView, Answer, Answered, Arrived, Declined, Receipt};
+pub use answer::{AccountView, Answer, Answered, Arrived, Declined, Receipt, Reversal};
 pub use answer::{TransferEnd, TransferState, TransferView};
 pub use desk::{BatchReport, Desk, Fatal};
-pub use fold::{Fold, Folded, begins_transaction};
+pub use fold::{Fold, Folded, begins_transaction, ids_of};
 pub use parcel::{Delivery, Parcel, reason_detail};
 pub use queue::{QueueFull, TellerHandle, spawn};
 pub use request::{Asked, Caller, Job, Key, Order, Read, Request};

@@ -11,7 +11,7 @@ use crate::journal::lock::{BranchLock, LockError};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::tide::{self, Mark, TIDE_FILE};
 use crate::journal::{JournalReader, OpenError, ReadError, Sequence, wal};
-use crate::teller::{Fold, Folded, RowError, begins_transaction};
+use crate::teller::{Fold, Folded, RowError, begins_transaction, ids_of};
 use bank_proto::{BranchId, TransactionKey};
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -171,6 +171,8 @@ pub fn branch_later(data: &Path, report: &mut Report) -> Result<(), VerifyError>
 /// The walk through a journal.
 struct Walk {
     fold: Fold,
+    transactions: u64,
+    /// Every id that leads to a row, derived ones too.
     ids: Vec<(TransactionKey, Sequence)>,
     crossings: Crossings,
     group_commits: u64,
@@ -184,6 +186,7 @@ impl Walk {
     fn new(branch: BranchId, snapshot: Option<Folded>, mark: Option<Mark>) -> Walk {
         Walk {
             fold: Fold::from(branch, Folded::empty()),
+            transactions: 0,
             ids: Vec::new(),
             crossings: Crossings::of(branch),
             group_commits: 0,
@@ -199,9 +202,8 @@ impl Walk {
         let begin = self.fold.sequence();
         let mut failure = None;
         reader.for_each(begin + 1, |row, closing| {
-            if begins_transaction(&row) {
-                self.ids.push((row.transaction, row.sequence));
-            }
+            self.transactions += u64::from(begins_transaction(&row));
+            self.ids.extend(ids_of(&row).map(|key| (key, row.sequence)));
             let taken = self.crossings.take(&row, true).and_then(|()| self.fold.take(row, closing));
             if let Err(error) = taken {
                 failure = Some(error);
@@ -261,7 +263,7 @@ impl Walk {
         Ok(Report {
             branch,
             rows: folded.sequence,
-            transactions: self.ids.len() as u64,
+            transactions: self.transactions,
             group_commits: self.group_commits,
             accounts: folded.ledger.account_count() as u64,
             indexed_ids,

@@ -41,6 +41,37 @@ pub(crate) struct Receipt {
     pub(crate) booked_at: Option<Timestamp>,
 }
 
+/// What a posted reversal says.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "result": "success", "transaction_id": "1-fedcba9876543210fedcba9876543210", "type": "reversal",
+    "original_transaction_id": "1-0123456789abcdef0123456789abcdef", "original_type": "deposit", "customer_id": 1,
+    "branch_id": 1, "account_number": "0001000000000145", "amount": "100.00", "currency": "USD",
+    "balance": "1000.00", "booked_at": "2026-11-21T09:00:00.000000Z"
+}))]
+pub(crate) struct Reversal {
+    pub(crate) result: Success,
+    pub(crate) transaction_id: String,
+    /// `reversal`.
+    #[serde(rename = "type")]
+    pub(crate) kind: &'static str,
+    pub(crate) original_transaction_id: String,
+    /// What was taken back: `deposit`, `withdrawal`, `opening_balance` or `transfer`.
+    pub(crate) original_type: String,
+    /// Whose account it was: the depositor's, the payer's.
+    pub(crate) customer_id: i64,
+    pub(crate) branch_id: u32,
+    pub(crate) account_number: String,
+    pub(crate) amount: String,
+    pub(crate) currency: String,
+    /// That account's, right after.
+    pub(crate) balance: String,
+    /// RFC 3339 in UTC.
+    #[schema(value_type = String, format = DateTime)]
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) booked_at: Option<Timestamp>,
+}
+
 /// How a transfer stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
@@ -210,6 +241,8 @@ pub(crate) struct InitializedBranch {
 pub(crate) enum Reply {
     /// To a deposit or withdrawal.
     Receipt(Receipt),
+    /// To a reversal.
+    Reversal(Reversal),
     /// To a transfer, or to the question for one.
     Transfer(Transfer),
     /// To a query.
@@ -269,6 +302,9 @@ pub(crate) struct HistoryEntry {
     pub(crate) counterparty_customer_id: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) counterparty_account_number: Option<String>,
+    /// On a reversal: what it takes back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) original_transaction_id: Option<String>,
 }
 
 /// A branch's books: the sums of all accounts by kind and currency.

@@ -8,6 +8,7 @@ pub(crate) mod history;
 pub(crate) mod movements;
 pub(crate) mod operations;
 mod path;
+pub(crate) mod reversals;
 pub(crate) mod transaction;
 pub(crate) mod transfers;
 
@@ -20,6 +21,7 @@ pub(crate) fn any_accepts(body: &[u8]) -> bool {
         accounts::accepts(body),
         movements::accepts(body),
         transfers::accepts(body),
+        reversals::accepts(body),
         batches::accepts(body),
     ]
     .contains(&true)

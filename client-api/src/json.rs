@@ -49,6 +49,36 @@ impl FromRequest<Arc<App>> for JsonBody {
     }
 }
 
+/// The body of a request all of whose fields may be left out: nothing stands for an empty JSON object.
+pub(crate) struct OptionalJsonBody(Bytes);
+
+impl OptionalJsonBody {
+    /// Reads the body as one JSON object.
+    ///
+    /// # Errors
+    /// A 400 whose `field` names the place.
+    pub(crate) fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, Problem> {
+        parse(&self.0)
+    }
+}
+
+impl FromRequest<Arc<App>> for OptionalJsonBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<OptionalJsonBody, Problem> {
+        is_plain(request.headers())?;
+        let says_json = says_json(request.headers());
+        let body = read(request, app).await?;
+        if body.is_empty() {
+            return Ok(OptionalJsonBody(Bytes::from_static(b"{}")));
+        }
+        if !says_json {
+            return Err(Problem::new(ErrorCode::UnsupportedMediaType, "send no body, or application/json"));
+        }
+        Ok(OptionalJsonBody(body))
+    }
+}
+
 /// The body of a request that needs none: nothing, or an empty JSON object.
 pub(crate) struct EmptyBody;
 
@@ -60,16 +90,8 @@ impl FromRequest<Arc<App>> for EmptyBody {
         #[serde(deny_unknown_fields)]
         struct Nothing {}
 
-        is_plain(request.headers())?;
-        let says_json = says_json(request.headers());
-        let body = read(request, app).await?;
-        if body.is_empty() {
-            return Ok(EmptyBody);
-        }
-        if !says_json {
-            return Err(Problem::new(ErrorCode::UnsupportedMediaType, "send no body, or application/json"));
-        }
-        parse::<Nothing>(&body).map(|Nothing {}| EmptyBody)
+        let body = OptionalJsonBody::from_request(request, app).await?;
+        body.parse::<Nothing>().map(|Nothing {}| EmptyBody)
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::app::App;
 use crate::envelope;
-use crate::handlers::{accounts, batches, branches, customers, history, movements, operations, transaction, transfers};
+use crate::handlers::{accounts, batches, branches, customers, history, movements, operations, reversals};
+use crate::handlers::{transaction, transfers};
 use crate::openapi;
 use crate::problem::Problem;
 use axum::Router;
@@ -30,6 +31,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(accounts::close))
         .routes(routes!(transfers::order))
         .routes(routes!(transfers::get))
+        .routes(routes!(reversals::order))
         .routes(routes!(batches::run));
 
     let bank_staff = OpenApiRouter::new().routes(routes!(branches::list)).routes(routes!(branches::trial_balance));

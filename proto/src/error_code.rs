@@ -69,6 +69,8 @@ error_codes! {
     AccountNotFound = "ACCOUNT_NOT_FOUND", 404, NotFound, "The account is not known";
     /// No transfer has this id.
     TransferNotFound = "TRANSFER_NOT_FOUND", 404, NotFound, "The transfer is not known";
+    /// Nothing was posted under this id at the branch that it names.
+    TransactionNotFound = "TRANSACTION_NOT_FOUND", 404, NotFound, "The transaction is not known";
     /// The branch is not initialized, or above the bank's number of branches.
     BranchNotFound = "BRANCH_NOT_FOUND", 404, NotFound, "The branch is not open";
     /// The route exists, but not for this verb.
@@ -109,6 +111,10 @@ error_codes! {
     ClearingLimitExceeded = "CLEARING_LIMIT_EXCEEDED", 422, FailedPrecondition, "Too much is under way to that branch";
     /// An account whose transfers are still under way cannot be closed. Try again, under a new id.
     TransfersInFlight = "TRANSFERS_IN_FLIGHT", 422, FailedPrecondition, "Transfers are still under way";
+    /// The transaction moved no money that could be moved back, or is a reversal itself.
+    NotReversible = "NOT_REVERSIBLE", 422, FailedPrecondition, "The transaction cannot be reversed";
+    /// The transaction was reversed before; `reversal` in the details is the id of what did.
+    AlreadyReversed = "ALREADY_REVERSED", 422, FailedPrecondition, "The transaction was reversed before";
     /// The payee's branch was not reached in time, and the money is back.
     TransferExpired = "TRANSFER_EXPIRED", 422, FailedPrecondition, "The transfer was not delivered in time";
     /// Between branches: the sender's epoch is over; another owner has taken its place.

@@ -133,6 +133,12 @@ impl TransactionKey {
         self.derived("florin 2026 transfer outcome", 0)
     }
 
+    /// The key that leads to the reversal of the transaction of this key, once there is one.
+    #[must_use]
+    pub fn reversed(self) -> TransactionKey {
+        self.derived("florin 2026 transaction reversed", 0)
+    }
+
     /// Part of the file format, as its callers' contexts are.
     fn derived(self, context: &str, number: u32) -> TransactionKey {
         let mut hasher = blake3::Hasher::new_derive_key(context);
@@ -278,6 +284,7 @@ mod tests {
         // Stored in journals for ever: these values must never change.
         assert_eq!(key.arrival(branch(1)).to_string(), "46411b88a284ed516574cd8001ec55d4");
         assert_eq!(key.outcome().to_string(), "be019a5b93c0276a487c027eadd9908b");
+        assert_eq!(key.reversed().to_string(), "ae259281b1a3601e3d1df1f0e7fadf7d");
         assert_ne!(key.arrival(branch(1)), key.arrival(branch(2)));
         assert_ne!(key.arrival(branch(1)), TransactionKey(8).arrival(branch(1)));
     }

@@ -33,7 +33,7 @@ const MOST_RECENT_RUNS: usize = 8;
 /// So many runs of one size are merged into one of the next.
 const MERGE_FACTOR: usize = 4;
 
-/// The index from a transaction's id to the first row of it.
+/// The index from a transaction's id to the first row of it, and from ids derived of it to rows that follow.
 pub struct TransactionIds {
     directory: PathBuf,
     branch: BranchId,
@@ -131,12 +131,14 @@ impl TransactionIds {
         Ok((ids, covered))
     }
 
-    /// Adds the id of a durable row. Waits for a merge only when eight runs' worth of ids have gathered
+    /// Adds all the ids that lead to a durable row: a run ends at a row and must hold all of that row's. Waits for a merge only when eight runs' worth of ids have gathered
     /// meanwhile, so that memory stays bounded.
-    pub fn insert(&mut self, key: TransactionKey, sequence: Sequence) {
-        self.recent.insert(key, sequence);
-        self.last = sequence;
-        self.since_flush += 1;
+    pub fn insert(&mut self, keys: impl IntoIterator<Item = TransactionKey>, sequence: Sequence) {
+        for key in keys {
+            self.recent.insert(key, sequence);
+            self.last = sequence;
+            self.since_flush += 1;
+        }
         if self.since_flush >= self.ids_per_run {
             let is_busy = self.flush.as_ref().is_some_and(|flush| !flush.thread.is_finished());
             if is_busy && self.recent.len() < MOST_RECENT_RUNS * self.ids_per_run {

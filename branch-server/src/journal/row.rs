@@ -99,6 +99,8 @@ texts! {
         Withdrawal = "withdrawal",
         /// An account of this branch paid another.
         Transfer = "transfer",
+        /// Money moved back that another transaction had moved. `detail` names that transaction and what it was.
+        Reversal = "reversal",
         /// Money left for another branch, and stands on the clearing account. `detail` names the
         /// payee and the transfer's number among those to that branch.
         TransferSent = "transfer_sent",

@@ -85,7 +85,10 @@ impl Ledger {
                 self.touch(sequence, account, |_| {})
             }
             Entry::StateChanged { account, state } => self.touch(sequence, account, |account| account.state = state),
-            Entry::Moved { movement: _, debit, credit, amount } => self.post(sequence, debit, credit, amount),
+            Entry::Moved { movement: _, debit, credit, amount }
+            | Entry::Reversed { original: _, movement: _, debit, credit, amount } => {
+                self.post(sequence, debit, credit, amount)
+            }
             Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount } => {
                 let posted = self.post(sequence, debit, credit, amount);
                 let amount = Money::from_minor(amount, self.expect_account(debit).currency);

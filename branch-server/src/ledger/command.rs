@@ -1,6 +1,6 @@
 //! What can be asked of the books.
 
-use super::{Arrival, Outcome, Payee, Product};
+use super::{Arrival, Outcome, Past, Payee, Product};
 use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, DecimalAmount, Money, TransactionKey};
 
 /// One order. It names what is wanted; [`super::Ledger::decide`] says what then happens.
@@ -75,6 +75,13 @@ pub enum Command {
         peer: BranchId,
         /// The epoch under which it did.
         peer_epoch: u64,
+    },
+    /// Take a transaction back, by another one.
+    Reverse {
+        /// Its key.
+        original: TransactionKey,
+        /// What the journal says of it; the teller fills it in when the order's turn comes.
+        past: Past,
     },
     /// Refuse every later movement on an account.
     Freeze(AccountSerial),

@@ -1,5 +1,6 @@
 //! Command -> entries or refusal. Checks come in one written order, and the first failure wins.
 
+mod reversal;
 mod transfer;
 
 use super::{Account, AccountKind, AccountState, AskedAmount, Command, Entries, Entry, Ledger, Movement};
@@ -31,6 +32,7 @@ impl Ledger {
             Command::Settle { transfer, outcome, peer: _, peer_epoch } => {
                 self.decide_settle(*transfer, *outcome, *peer_epoch)
             }
+            Command::Reverse { original, past } => self.decide_reverse(*original, *past),
             Command::Freeze(serial) => self.decide_freeze(*serial),
             Command::Unfreeze(serial) => self.decide_unfreeze(*serial),
             Command::Close(serial) => self.decide_close(*serial),

@@ -60,6 +60,19 @@ pub enum Entry {
         /// Minor units, more than zero.
         amount: i64,
     },
+    /// Money moved back that another transaction had moved.
+    Reversed {
+        /// That transaction's key.
+        original: TransactionKey,
+        /// Why the money had moved.
+        movement: Movement,
+        /// The account that gives: it had received.
+        debit: AccountSerial,
+        /// The account that receives: it had given.
+        credit: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+    },
     /// Money left for another branch: it stands on the clearing account until that branch has answered.
     Sent {
         /// The transfer's key.
@@ -131,4 +144,29 @@ pub enum Movement {
     Withdrawal,
     /// One account paid another of the same branch.
     Transfer,
+}
+
+impl Movement {
+    /// As it stands in the journal and in answers; part of the file format.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Movement::OpeningBalance => "opening_balance",
+            Movement::Deposit => "deposit",
+            Movement::Withdrawal => "withdrawal",
+            Movement::Transfer => "transfer",
+        }
+    }
+
+    /// The movement that a text stands for.
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Movement> {
+        Some(match text {
+            "opening_balance" => Movement::OpeningBalance,
+            "deposit" => Movement::Deposit,
+            "withdrawal" => Movement::Withdrawal,
+            "transfer" => Movement::Transfer,
+            _ => return None,
+        })
+    }
 }

@@ -1,6 +1,6 @@
 //! Why the bank says no: named values, in the order in which they are checked.
 
-use bank_proto::{Currency, InvalidAmount, Money};
+use bank_proto::{Currency, InvalidAmount, Money, TransactionId};
 
 /// A refusal by the books. It is an answer, not a failure: it is stored under the order's id and
 /// given again for ever.
@@ -47,6 +47,15 @@ pub enum Refusal {
     TransfersInFlight,
     /// The transfer is not under way: it has ended, or was never sent from here.
     NotInFlight,
+    /// Nothing was posted here under the id of what is to be reversed.
+    TransactionNotFound,
+    /// It moved no money that could be moved back, or is a reversal itself.
+    NotReversible,
+    /// It was reversed before; once is all there is.
+    AlreadyReversed {
+        /// By this transaction.
+        by: TransactionId,
+    },
     /// A balance would leave what 64 bits of minor units count.
     BalanceLimitExceeded,
     /// The customer holds as many accounts as one may, or the branch has given out all its numbers.

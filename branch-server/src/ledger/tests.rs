@@ -2,6 +2,7 @@
 //! in the order in which they are checked.
 
 mod model;
+mod reversals;
 mod transfers;
 
 use super::*;
@@ -49,6 +50,7 @@ impl Table {
                         Entry::HolderAdded { customer, .. } => format!("holder {customer}"),
                         Entry::StateChanged { state, .. } => state.as_str().to_owned(),
                         Entry::Moved { debit, credit, .. } => movement("", *debit, *credit, posted),
+                        Entry::Reversed { debit, credit, .. } => movement("back: ", *debit, *credit, posted),
                         Entry::Sent { debit, credit, peer, pair_sequence, .. } => {
                             movement(&format!("to b{peer} {pair_sequence}: "), *debit, *credit, posted)
                         }
@@ -157,6 +159,7 @@ fn command(words: &[&str]) -> Command {
             settle(key, peer, epoch, Outcome::Credited { account: serial("#1"), customer: None })
         }
         ["returned", key, peer, epoch] => settle(key, peer, epoch, Outcome::Returned),
+        ["reverse", key, what @ ..] => Command::Reverse { original: transfer(key), past: reversals::past(what) },
         ["freeze", account] => Command::Freeze(serial(account)),
         ["unfreeze", account] => Command::Unfreeze(serial(account)),
         ["close", account] => Command::Close(serial(account)),

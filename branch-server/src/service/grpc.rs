@@ -192,6 +192,13 @@ impl BankService for BankEdge {
         }
     }
 
+    async fn reverse(&self, request: Request<wire::ReverseRequest>) -> Result<Response<wire::Reversal>, Status> {
+        match self.one(request, Kind::Reverse).await? {
+            ResultKind::Reversal(answer) => Ok(Response::new(answer)),
+            _ => Err(confused()),
+        }
+    }
+
     async fn get_transfer(
         &self,
         request: Request<wire::GetTransferRequest>,

@@ -19,7 +19,7 @@ const TRANSFERS: [RowKind; 4] =
     [RowKind::Transfer, RowKind::TransferSent, RowKind::TransferReceived, RowKind::TransferReturned];
 
 /// The rows that a statement shows.
-const MOVEMENTS: [RowKind; 7] = [
+const MOVEMENTS: [RowKind; 8] = [
     RowKind::Deposit,
     RowKind::Withdrawal,
     RowKind::OpeningBalance,
@@ -27,6 +27,7 @@ const MOVEMENTS: [RowKind; 7] = [
     RowKind::TransferSent,
     RowKind::TransferReceived,
     RowKind::TransferReturned,
+    RowKind::Reversal,
 ];
 
 /// What a page shows.
@@ -110,9 +111,10 @@ fn filter(question: &wire::ListTransactionsRequest) -> Result<Filter, Declined> 
         "transfer_sent" => &[RowKind::TransferSent],
         "transfer_received" => &[RowKind::TransferReceived],
         "transfer_returned" => &[RowKind::TransferReturned],
+        "reversal" => &[RowKind::Reversal],
         _ => {
-            let reason = "must be deposit, withdrawal, opening_balance, transfer, transfer_sent, transfer_received or \
-                          transfer_returned";
+            let reason = "must be deposit, withdrawal, opening_balance, reversal, transfer, transfer_sent, \
+                          transfer_received or transfer_returned";
             return Err(invalid("type", reason));
         }
     };
@@ -166,6 +168,13 @@ struct Detail {
     #[serde(default)]
     metadata: BTreeMap<String, String>,
     transfer: Option<OtherSide>,
+    reversal: Option<Reversal>,
+}
+
+/// What a reversal takes back.
+#[derive(Deserialize)]
+struct Reversal {
+    original: String,
 }
 
 /// The other side of a transfer to or from another branch.
@@ -215,6 +224,7 @@ fn entry(branch: BranchId, account: AccountSerial, row: &Row) -> wire::Statement
         sequence: i64::try_from(row.sequence).unwrap_or(i64::MAX),
         counterparty_customer_id: counterparty.0,
         counterparty_account_number: counterparty.1,
+        original_transaction_id: detail.reversal.map(|reversal| reversal.original).unwrap_or_default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::environment::Entropy;
 use crate::journal::{Channel, PersonalName};
-use crate::ledger::{AskedAmount, Command, Payee, Product, Target};
+use crate::ledger::{AskedAmount, Command, Past, Payee, Product, Target};
 use crate::teller::{Caller, Declined, Key, Order, Read, Request};
 use bank_proto::wire::{self, operation::Kind};
 use bank_proto::{AccountNumber, Assignment, BranchId, Currency, CustomerId, DecimalAmount, ErrorCode, Money};
@@ -45,6 +45,7 @@ pub(super) fn route(
             &mut order.transaction_id
         }
         Kind::InitializeBranch(order) => &mut order.transaction_id,
+        Kind::Reverse(order) => &mut order.transaction_id,
     };
     match id {
         Some(text) => match TransactionKey::for_owner(text, owner) {
@@ -83,6 +84,7 @@ pub(super) fn fill_in_id(operation: &mut wire::Operation, owner: BranchId, id: I
         }
         Some(Kind::InitializeBranch(order)) => order.transaction_id = text,
         Some(Kind::Transfer(order)) => order.transaction_id = text,
+        Some(Kind::Reverse(order)) => order.transaction_id = text,
         Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_)) | None => {}
     }
 }
@@ -100,6 +102,7 @@ pub(super) fn describe(operation: &wire::Operation) -> (&'static str, Option<&st
         Some(Kind::CloseAccount(order)) => ("close_account", order.caller.as_ref()),
         Some(Kind::InitializeBranch(order)) => ("initialize_branch", order.caller.as_ref()),
         Some(Kind::Transfer(order)) => ("transfer", order.caller.as_ref()),
+        Some(Kind::Reverse(order)) => ("reverse", order.caller.as_ref()),
         Some(Kind::GetTransfer(_)) => ("get_transfer", None),
         Some(Kind::Query(_)) => ("query", None),
         Some(Kind::GetAccount(_)) => ("get_account", None),
@@ -121,7 +124,8 @@ fn owner_of(kind: &Kind, bank: Assignment) -> Result<BranchId, Declined> {
         Kind::Withdraw(order) => either(order.customer_id, &order.account_number),
         Kind::Query(question) => either(question.customer_id, &question.account_number),
         Kind::Transfer(order) => either(order.customer_id, &order.account_number),
-        Kind::GetTransfer(question) => transfer_id(&question.transaction_id).map(|id| id.branch),
+        Kind::GetTransfer(question) => past_id(&question.transaction_id, "transaction_id").map(|id| id.branch),
+        Kind::Reverse(order) => past_id(&order.original_transaction_id, "original_transaction_id").map(|id| id.branch),
         Kind::OpenAccount(order) => by_customer(order.customer_id),
         Kind::CreateCustomer(order) => by_customer(order.customer_id),
         Kind::GetCustomer(question) => by_customer(question.customer_id),
@@ -176,7 +180,9 @@ fn question(operation: wire::Operation, bank: Assignment) -> Result<Read, Declin
             currency: currency(&question.currency)?,
         }),
         Some(Kind::GetAccount(question)) => Ok(Read::Account(account_number(&question.account_number, bank)?.serial())),
-        Some(Kind::GetTransfer(question)) => Ok(Read::Transfer(transfer_id(&question.transaction_id)?.key)),
+        Some(Kind::GetTransfer(question)) => {
+            Ok(Read::Transfer(past_id(&question.transaction_id, "transaction_id")?.key))
+        }
         Some(Kind::GetCustomer(question)) => Ok(Read::Customer(customer_id(question.customer_id, "customer_id")?)),
         _ => Err(invalid(ErrorCode::InvalidRequest, "operation", "is not a question")),
     }
@@ -219,6 +225,15 @@ fn draft(
             Ok(Draft { command, content, caller: channel(order.caller), detail, name: None })
         }
         Some(Kind::Transfer(order)) => transfer(order, owner, key, bank),
+        Some(Kind::Reverse(order)) => {
+            let original = past_id(&order.original_transaction_id, "original_transaction_id")?.key;
+            let mut content = Content::new("reverse");
+            content.number(original.0.cast_signed()).text(&order.memo);
+            let detail = memo_and_metadata(order.memo, BTreeMap::new())?;
+            // The teller looks up what there is to reverse.
+            let command = Command::Reverse { original, past: Past::Unknown };
+            Ok(Draft { command, content, caller: channel(order.caller), detail, name: None })
+        }
         Some(Kind::OpenAccount(order)) => open_account(order),
         Some(Kind::CreateCustomer(order)) => create_customer(order, entropy),
         Some(Kind::InitializeBranch(order)) => {
@@ -400,8 +415,9 @@ pub(super) fn account_number_in(text: &str, field: &str, bank: Assignment) -> Re
     Ok(number)
 }
 
-fn transfer_id(text: &str) -> Result<TransactionId, Declined> {
-    text.parse().map_err(|error| invalid(ErrorCode::InvalidTransactionId, "transaction_id", error))
+/// The id of something that was ordered before: it says which branch knows of it.
+fn past_id(text: &str, field: &str) -> Result<TransactionId, Declined> {
+    text.parse().map_err(|error| invalid(ErrorCode::InvalidTransactionId, field, error))
 }
 
 fn currency(text: &str) -> Result<Option<Currency>, Declined> {

@@ -1,8 +1,8 @@
 //! Answers -> wire messages and statuses.
 
 use super::sentence::sentence;
-use crate::ledger::{AccountKind, AccountState, Movement, Product};
-use crate::teller::{AccountView, Answer, Answered, Declined, Receipt, TransferState, TransferView};
+use crate::ledger::{AccountKind, AccountState, Product};
+use crate::teller::{AccountView, Answer, Answered, Declined, Receipt, Reversal, TransferState, TransferView};
 use bank_proto::wire::{self, operation_result::Kind};
 use bank_proto::{
     AccountNumber, AccountSerial, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey, limits,
@@ -18,6 +18,7 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
     let replayed = answered.replayed;
     let kind = match answered.answer {
         Answer::Receipt(moved) => Kind::Receipt(receipt(branch, moved, transaction_id, replayed)),
+        Answer::Reversed(reversed) => Kind::Reversal(reversal(branch, reversed, transaction_id, replayed)),
         Answer::Transfer(view) => match (&view.state, answered.key) {
             // Whoever ordered it meets a refusal; whoever asks for it gets it as it stands.
             (TransferState::Failed(reason), Some(_)) => {
@@ -145,7 +146,24 @@ fn receipt(branch: BranchId, receipt: Receipt, transaction_id: String, replayed:
         customer_id: customer_number(receipt.customer),
         branch_id: branch.get(),
         account_number: AccountNumber::new(branch, receipt.account).to_string(),
-        r#type: movement_name(receipt.movement).to_owned(),
+        r#type: receipt.movement.as_str().to_owned(),
+        amount: receipt.amount.to_string(),
+        currency: receipt.amount.currency().code().to_owned(),
+        balance: receipt.balance.to_string(),
+        booked_at: Some(receipt.booked_at.to_wire()),
+        replayed,
+    }
+}
+
+fn reversal(branch: BranchId, reversal: Reversal, transaction_id: String, replayed: bool) -> wire::Reversal {
+    let Reversal { original, receipt } = reversal;
+    wire::Reversal {
+        transaction_id,
+        original_transaction_id: original.to_string(),
+        original_type: receipt.movement.as_str().to_owned(),
+        customer_id: customer_number(receipt.customer),
+        branch_id: branch.get(),
+        account_number: AccountNumber::new(branch, receipt.account).to_string(),
         amount: receipt.amount.to_string(),
         currency: receipt.amount.currency().code().to_owned(),
         balance: receipt.balance.to_string(),
@@ -207,15 +225,6 @@ fn about_payee(mut failure: wire::Failure) -> wire::Failure {
         told.insert("payee_currency".to_owned(), currency);
     }
     failure
-}
-
-fn movement_name(movement: Movement) -> &'static str {
-    match movement {
-        Movement::OpeningBalance => "opening_balance",
-        Movement::Deposit => "deposit",
-        Movement::Withdrawal => "withdrawal",
-        Movement::Transfer => "transfer",
-    }
 }
 
 pub(super) fn account(branch: BranchId, view: &AccountView) -> wire::Account {

@@ -47,6 +47,9 @@ pub(super) fn sentence(declined: &Declined) -> String {
         ErrorCode::TransferExpired => {
             "the payee's branch could not be reached in time; the money is back on the payer's account".to_owned()
         }
+        ErrorCode::TransactionNotFound => "nothing was posted under this id".to_owned(),
+        ErrorCode::NotReversible => "it moved no money that could be moved back, or is a reversal itself".to_owned(),
+        ErrorCode::AlreadyReversed => format!("it was reversed before, by {}", told("reversal")),
         ErrorCode::TransferNotFound => "no transfer has this id".to_owned(),
         code => code.title().to_owned(),
     }

@@ -2,7 +2,7 @@
 
 use crate::journal::Sequence;
 use crate::ledger::{Account, Movement, PayeeProblem, Refusal, TrialBalanceLine};
-use bank_proto::{AccountSerial, CustomerId, ErrorCode, Money, Timestamp, TransactionKey};
+use bank_proto::{AccountSerial, CustomerId, ErrorCode, Money, Timestamp, TransactionId, TransactionKey};
 use std::collections::BTreeMap;
 
 mod transfer;
@@ -25,6 +25,8 @@ pub struct Answered {
 pub enum Answer {
     /// Money moved.
     Receipt(Receipt),
+    /// Money moved back.
+    Reversed(Reversal),
     /// A transfer as it stands.
     Transfer(Box<TransferView>),
     /// A transfer from another branch has its outcome; one that is refused there is
@@ -109,6 +111,16 @@ pub struct Receipt {
     pub booked_at: Timestamp,
 }
 
+/// What a reversal says: the receipt of the one of its two accounts whose statement showed the original
+/// as its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reversal {
+    /// What was taken back.
+    pub original: TransactionId,
+    /// What moved back; `movement` is the original's.
+    pub receipt: Receipt,
+}
+
 /// An account and all its holders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AccountView {
@@ -180,6 +192,9 @@ impl From<Refusal> for Declined {
             Refusal::ClearingLimitExceeded => Declined::new(ErrorCode::ClearingLimitExceeded),
             Refusal::TransfersInFlight => Declined::new(ErrorCode::TransfersInFlight),
             Refusal::NotInFlight => Declined::new(ErrorCode::TransferNotFound),
+            Refusal::TransactionNotFound => Declined::new(ErrorCode::TransactionNotFound),
+            Refusal::NotReversible => Declined::new(ErrorCode::NotReversible),
+            Refusal::AlreadyReversed { by } => Declined::new(ErrorCode::AlreadyReversed).with("reversal", by),
             Refusal::BalanceLimitExceeded => Declined::new(ErrorCode::BalanceLimitExceeded),
             Refusal::AccountLimitExceeded => Declined::new(ErrorCode::AccountLimitExceeded),
         }

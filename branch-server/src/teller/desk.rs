@@ -1,9 +1,11 @@
 //! One batch at the desk: decide, apply, one group commit, and only then every answer.
 
 mod read;
+mod reversal;
 mod tell;
 
 use super::answer::{Answer, Answered, Declined};
+use super::fold::ids_of;
 use super::parcel::Parcel;
 use super::request::{Asked, Job, Key, Order, Request};
 use super::rows::{self, Books};
@@ -33,7 +35,7 @@ pub struct Desk {
 struct Group {
     rows: Vec<Row>,
     names: Vec<PersonalName>,
-    /// The first row of each transaction of this batch, as an index into `rows`.
+    /// The row that each id of this batch leads to, as an index into `rows`.
     firsts: ById<usize>,
 }
 
@@ -138,8 +140,8 @@ impl Desk {
         if outcome.is_ok() {
             self.ledger.commit();
             // Only what is durable becomes an id that outlives the process.
-            for row in rows.iter().filter(|row| row.fingerprint.is_some()) {
-                self.ids.insert(row.transaction, row.sequence);
+            for row in rows.iter() {
+                self.ids.insert(ids_of(row), row.sequence);
             }
         }
         rows.clear();
@@ -225,7 +227,8 @@ impl Desk {
     /// Decides, applies, and adds the rows to the group. Refusals are rows as well.
     fn carry_out(&mut self, order: &Order) -> Result<Answered, Fatal> {
         let first = self.group.rows.len();
-        match self.ledger.decide(&order.command) {
+        let command = self.informed(&order.command)?;
+        match self.ledger.decide(&command) {
             Ok(entries) => {
                 for entry in &entries.0 {
                     let sequence = self.next_sequence();
@@ -247,7 +250,9 @@ impl Desk {
             }
             Err(refusal) => self.record_refusal(order, refusal),
         }
-        self.group.firsts.insert(order.key.get(), first);
+        for (place, row) in self.group.rows.iter().enumerate().skip(first) {
+            self.group.firsts.extend(ids_of(row).map(|key| (key, place)));
+        }
         let answer = self.tell(&self.group.rows[first..], order.name.as_ref())?;
         Ok(Answered { key: Some(order.key.get()), replayed: false, answer })
     }
@@ -297,7 +302,7 @@ impl Desk {
         Ok(Some(Answered { key: Some(order.key.get()), replayed: true, answer }))
     }
 
-    /// The rows of a transaction, if its id is known.
+    /// The rows of the transaction that an id leads to, from the row that it leads to on.
     fn stored_rows(&mut self, key: TransactionKey) -> Result<Option<Vec<Row>>, Fatal> {
         if let Some(rows) = self.group_rows(key) {
             return Ok(Some(rows));
@@ -311,7 +316,8 @@ impl Desk {
     /// The rows of a transaction of the current batch.
     fn group_rows(&self, key: TransactionKey) -> Option<Vec<Row>> {
         let rows = &self.group.rows[*self.group.firsts.get(&key)?..];
-        Some(rows.iter().take_while(|row| row.transaction == key).cloned().collect())
+        let transaction = rows.first()?.transaction;
+        Some(rows.iter().take_while(|row| row.transaction == transaction).cloned().collect())
     }
 
     fn stored_name(&mut self, customer: bank_proto::CustomerId) -> Result<Option<PersonalName>, Fatal> {
@@ -330,14 +336,15 @@ impl Desk {
             let next = first + rows.len() as u64;
             let page = self.journal.read(next, PAGE).map_err(|error| Fatal(error.to_string()))?;
             let read = page.len();
-            rows.extend(page.into_iter().take_while(|row| row.transaction == key));
+            let transaction = rows.first().or(page.first()).map(|row| row.transaction);
+            rows.extend(page.into_iter().take_while(|row| Some(row.transaction) == transaction));
             if read < PAGE || rows.len() as u64 != next - first + read as u64 {
                 break;
             }
         }
         match rows.first() {
-            Some(_) => Ok(rows),
-            None => Err(Fatal(format!("row {first} does not hold transaction {key} as the index of ids says"))),
+            Some(row) if ids_of(row).any(|id| id == key) => Ok(rows),
+            _ => Err(Fatal(format!("row {first} is not where id {key} leads as the index of ids says"))),
         }
     }
 }

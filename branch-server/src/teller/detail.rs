@@ -3,7 +3,7 @@
 use super::answer::Declined;
 use super::rows::RowError;
 use crate::journal::Row;
-use crate::ledger::{AccountKind, AccountState, Arrival, Target};
+use crate::ledger::{AccountKind, AccountState, Arrival, Movement, Target};
 use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, TransactionId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -29,6 +29,35 @@ pub(super) struct Detail {
     /// A transfer to or from another branch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) transfer: Option<TransferDetail>,
+    /// What is reversed, or was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reversal: Option<ReversalDetail>,
+}
+
+/// The transaction that a reversal takes back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct ReversalDetail {
+    /// Its id.
+    original: String,
+    /// What it was; absent when the reversal was refused.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    movement: Option<String>,
+}
+
+impl ReversalDetail {
+    pub(super) fn new(original: TransactionId, movement: Option<Movement>) -> ReversalDetail {
+        let movement = movement.map(|movement| movement.as_str().to_owned());
+        ReversalDetail { original: original.to_string(), movement }
+    }
+
+    pub(super) fn original(&self, row: &Row) -> Result<TransactionId, RowError> {
+        self.original.parse().map_err(|_| RowError::new(row, "a reversal of what has no id"))
+    }
+
+    pub(super) fn movement(&self, row: &Row) -> Result<Movement, RowError> {
+        let movement = self.movement.as_deref().and_then(Movement::from_text);
+        movement.ok_or_else(|| RowError::new(row, "a reversal of what is not known"))
+    }
 }
 
 /// The other side of a transfer.
@@ -73,6 +102,10 @@ impl Detail {
     /// Of a refusal.
     pub(super) fn of_refusal(declined: &Declined) -> Detail {
         Detail { code: Some(declined.code.as_str().to_owned()), told: declined.metadata.clone(), ..Detail::default() }
+    }
+
+    pub(super) fn of_reversal(reversal: ReversalDetail) -> Detail {
+        Detail { reversal: Some(reversal), ..Detail::default() }
     }
 
     pub(super) fn of_transfer(transfer: TransferDetail) -> Detail {

@@ -3,7 +3,7 @@
 
 use super::rows::{self, RowError};
 use crate::journal::sqlite::MAXIMUM_GROUP_ROWS;
-use crate::journal::{ChainHash, GroupCommit, Row, Sequence};
+use crate::journal::{ChainHash, GroupCommit, Row, RowKind, Sequence};
 use crate::ledger::{Ledger, Posted};
 use bank_proto::{BranchId, Timestamp, TransactionKey};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -172,4 +172,13 @@ impl Fold {
 #[must_use]
 pub fn begins_transaction(row: &Row) -> bool {
     row.fingerprint.is_some()
+}
+
+/// Every id that leads to a row: the transaction's own to its first, and to a reversal one derived from
+/// the id of what it reverses, so that nothing is reversed twice. No two rows may share one.
+pub fn ids_of(row: &Row) -> impl Iterator<Item = TransactionKey> + use<> {
+    let own = begins_transaction(row).then_some(row.transaction);
+    // A row that is not understood is found out when it is folded.
+    let original = if row.kind == RowKind::Reversal { rows::reversed_by(row).ok() } else { None };
+    own.into_iter().chain(original.map(|id| id.key.reversed()))
 }

@@ -2,7 +2,7 @@
 //! checked.
 
 use super::desk::Desk;
-use super::fold::{Fold, Folded, begins_transaction};
+use super::fold::{Fold, Folded, ids_of};
 use super::rows::RowError;
 use crate::derived::{self, TransactionIds};
 use crate::environment::Clock;
@@ -80,8 +80,8 @@ pub fn open_branch(
     let mut failure: Option<OpenBranchError> = None;
     reader.for_each(begin_sequence.min(covered) + 1, |row, closing| {
         let taken = (|| {
-            if begins_transaction(&row) && row.sequence > covered {
-                ids.insert(row.transaction, row.sequence);
+            if row.sequence > covered {
+                ids.insert(ids_of(&row), row.sequence);
             }
             if row.sequence > begin_sequence {
                 fold.take(row, closing)?;

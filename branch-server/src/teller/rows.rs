@@ -1,7 +1,7 @@
 //! Entries of the ledger <-> rows of the journal.
 
 use super::answer::Declined;
-use super::detail::{Detail, TransferDetail};
+use super::detail::{Detail, ReversalDetail, TransferDetail};
 use super::request::Order;
 use crate::journal::{Channel, Row, RowKind, Sequence};
 use crate::ledger::Target;
@@ -106,6 +106,13 @@ pub(super) fn entry_row(
             moved(&mut row, order, ledger, (debit, credit, amount), customers_side(movement, debit, credit));
             row.detail = order.detail.clone();
         }
+        Entry::Reversed { original, movement, debit, credit, amount } => {
+            // Of the two, the one whose statement showed what is reversed.
+            moved(&mut row, order, ledger, (debit, credit, amount), customers_side(movement, credit, debit));
+            let original = TransactionId { branch, key: original };
+            let reversal = Detail::of_reversal(ReversalDetail::new(original, Some(movement)));
+            row.detail = reversal.json_behind(order.detail.as_deref());
+        }
         Entry::Sent { transfer: _, peer, payee, pair_sequence, debit, credit, amount } => {
             moved(&mut row, order, ledger, (debit, credit, amount), debit);
             let transfer = TransferDetail { number: pair_sequence, ..TransferDetail::payee(peer, payee) };
@@ -180,6 +187,10 @@ pub(super) fn refusal_row(
             asked(&mut row, *payee, AskedAmount::Money(*amount));
             detail.transfer = Some(TransferDetail::arrival(arrival));
         }
+        Command::Reverse { original, .. } => {
+            let original = TransactionId { branch, key: *original };
+            detail.reversal = Some(ReversalDetail::new(original, None));
+        }
         _ => {}
     }
     row.detail = detail.json();
@@ -199,6 +210,16 @@ fn asked(row: &mut Row, target: Target, amount: AskedAmount) {
 /// The refusal that a row records.
 pub(super) fn declined_of(row: &Row) -> Result<Declined, RowError> {
     Detail::read(row)?.declined(row)
+}
+
+/// The transaction that a reversal's row takes back.
+pub(super) fn reversed_by(row: &Row) -> Result<TransactionId, RowError> {
+    reversal_of(row)?.original(row)
+}
+
+fn reversal_of(row: &Row) -> Result<ReversalDetail, RowError> {
+    let detail = Detail::read(row)?.reversal;
+    detail.ok_or_else(|| RowError::new(row, "a reversal without what it reverses"))
 }
 
 /// The payee of a refused transfer; None when the order was another.
@@ -266,6 +287,12 @@ pub fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
         RowKind::Deposit => moved(Movement::Deposit),
         RowKind::Withdrawal => moved(Movement::Withdrawal),
         RowKind::Transfer => moved(Movement::Transfer),
+        RowKind::Reversal => {
+            let (debit, credit, amount) = both()?;
+            let detail = reversal_of(row)?;
+            let (original, movement) = (detail.original(row)?.key, detail.movement(row)?);
+            Ok(Some(Entry::Reversed { original, movement, debit, credit, amount }))
+        }
         RowKind::TransferSent => {
             let (debit, credit, amount) = both()?;
             let detail = transfer_of(row)?;
@@ -324,6 +351,7 @@ fn row_kind(entry: &Entry) -> RowKind {
         Entry::Moved { movement: Movement::Deposit, .. } => RowKind::Deposit,
         Entry::Moved { movement: Movement::Withdrawal, .. } => RowKind::Withdrawal,
         Entry::Moved { movement: Movement::Transfer, .. } => RowKind::Transfer,
+        Entry::Reversed { .. } => RowKind::Reversal,
         Entry::Sent { .. } => RowKind::TransferSent,
         Entry::Received { .. } => RowKind::TransferReceived,
         Entry::TurnedAway(_) => RowKind::TransferCancelled,
@@ -347,6 +375,7 @@ fn target_customer(command: &Command) -> Option<CustomerId> {
         | Command::Receive { payee: Target::Account(_), .. }
         | Command::Cancel(_)
         | Command::Settle { .. }
+        | Command::Reverse { .. }
         | Command::Freeze(_)
         | Command::Unfreeze(_)
         | Command::Close(_) => None,

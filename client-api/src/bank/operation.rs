@@ -36,6 +36,8 @@ pub(crate) enum Operation {
     Withdraw(Movement),
     /// Pays another account.
     Transfer(Transfer),
+    /// Takes a transaction back.
+    Reverse { original: TransactionId, memo: String },
     /// Tells how a transfer stands.
     GetTransfer { transfer: TransactionId },
     /// Tells a balance.
@@ -104,6 +106,7 @@ impl Operation {
             Operation::Deposit(movement) | Operation::Withdraw(movement) => movement.target.owner(branches),
             Operation::Transfer(transfer) => transfer.movement.target.owner(branches),
             Operation::GetTransfer { transfer } => transfer.branch,
+            Operation::Reverse { original, .. } => original.branch,
             Operation::Query { target, .. } => target.owner(branches),
         }
     }
@@ -121,7 +124,8 @@ impl Operation {
             | Operation::ChangeAccount { .. }
             | Operation::Deposit(_)
             | Operation::Withdraw(_)
-            | Operation::Transfer(_) => true,
+            | Operation::Transfer(_)
+            | Operation::Reverse { .. } => true,
         }
     }
 }

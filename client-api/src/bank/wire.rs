@@ -89,6 +89,12 @@ fn operation(order: &Order) -> proto::Operation {
             })
         }
         Operation::Transfer(order) => Asked::Transfer(transfer(order, transaction_id(), caller())),
+        Operation::Reverse { original, memo } => Asked::Reverse(proto::ReverseRequest {
+            original_transaction_id: original.to_string(),
+            transaction_id: transaction_id(),
+            memo: memo.clone(),
+            caller: caller(),
+        }),
         Operation::GetTransfer { transfer } => {
             Asked::GetTransfer(proto::GetTransferRequest { transaction_id: transfer.to_string() })
         }
@@ -186,6 +192,10 @@ pub(super) fn reply(answered: Answered) -> Result<Replied, Problem> {
             let replayed = transfer.replayed;
             success(Reply::Transfer(transfer_from_wire(transfer)), replayed)
         }
+        Some(Told::Reversal(reversal)) => {
+            let replayed = reversal.replayed;
+            success(Reply::Reversal(reversal_from_wire(reversal)), replayed)
+        }
         Some(Told::Failure(failure)) => Err(refusal(failure)),
         None => {
             tracing::error!("a branch server answered with a result that says nothing");
@@ -202,6 +212,23 @@ fn receipt_from_wire(wire: proto::Receipt) -> answer::Receipt {
         branch_id: wire.branch_id,
         account_number: wire.account_number,
         kind: wire.r#type,
+        amount: wire.amount,
+        currency: wire.currency,
+        balance: wire.balance,
+        booked_at: moment(wire.booked_at),
+    }
+}
+
+fn reversal_from_wire(wire: proto::Reversal) -> answer::Reversal {
+    answer::Reversal {
+        result: Success::Success,
+        transaction_id: wire.transaction_id,
+        kind: "reversal",
+        original_transaction_id: wire.original_transaction_id,
+        original_type: wire.original_type,
+        customer_id: wire.customer_id,
+        branch_id: wire.branch_id,
+        account_number: wire.account_number,
         amount: wire.amount,
         currency: wire.currency,
         balance: wire.balance,
@@ -309,6 +336,7 @@ pub(super) fn history(account_number: String, wire: proto::ListTransactionsRespo
         sequence: wire.sequence,
         counterparty_customer_id: (wire.counterparty_customer_id > 0).then_some(wire.counterparty_customer_id),
         counterparty_account_number: present(wire.counterparty_account_number),
+        original_transaction_id: present(wire.original_transaction_id),
     };
     answer::History {
         account_number,

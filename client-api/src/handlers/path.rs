@@ -15,6 +15,9 @@ pub(crate) struct CustomerPath(pub(super) CustomerId);
 /// `{id}`: a transfer.
 pub(crate) struct TransferPath(pub(super) TransactionId);
 
+/// `{id}`: any transaction.
+pub(crate) struct TransactionPath(pub(super) TransactionId);
+
 /// `{id}`: a branch.
 pub(crate) struct BranchPath(pub(super) BranchId);
 
@@ -53,6 +56,15 @@ impl<S: Send + Sync> FromRequestParts<S> for TransferPath {
     }
 }
 
+impl<S: Send + Sync> FromRequestParts<S> for TransactionPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TransactionPath, Problem> {
+        let text = only_variable(parts, state, "id").await?;
+        transaction_id("transaction_id", &text).map(TransactionPath)
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for BranchPath {
     type Rejection = Problem;
 
@@ -62,6 +74,12 @@ impl<S: Send + Sync> FromRequestParts<S> for BranchPath {
             .ok_or_else(|| Problem::field(ErrorCode::InvalidBranchId, "branch_id", "must be a branch number"))?;
         fields::branch(number).map(BranchPath)
     }
+}
+
+/// The id of something that was posted.
+pub(super) fn transaction_id(field: &str, text: &str) -> Result<TransactionId, Problem> {
+    let what = "must be a transaction_id: `<branch>-<32 hex digits>`";
+    text.parse().map_err(|_| Problem::field(ErrorCode::InvalidTransactionId, field, what))
 }
 
 async fn only_variable<S: Send + Sync>(parts: &mut Parts, state: &S, name: &str) -> Result<String, Problem> {

@@ -1,6 +1,6 @@
 //! The client API over real ports.
 //!
-//! - `counter`, `resources`, `batches`, `transfers`, `operations`: every route, against real branch servers
+//! - `counter`, `resources`, `batches`, `transfers`, `reversals`, `operations`: every route, against real branch servers
 //! - `transfer_refusals`, `transfer_waits`: transfers that cannot be, and such that take their time
 //! - `bad_input`, `bad_bodies`: what callers get wrong, each a clear refusal
 //! - `repeats`: Idempotency-Key
@@ -19,6 +19,7 @@ mod operations;
 mod real;
 mod repeats;
 mod resources;
+mod reversals;
 mod scripted;
 mod support;
 mod transfer_refusals;

@@ -49,6 +49,7 @@ async fn every_described_route_answers_and_every_answering_route_is_described() 
     POST /v1/accounts/{number}/withdrawals
     POST /v1/batches
     POST /v1/customers
+    POST /v1/transactions/{id}/reversal
     POST /v1/transfers
     ");
 }

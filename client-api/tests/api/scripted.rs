@@ -212,6 +212,9 @@ impl BankService for Service {
     async fn transfer(&self, _: Request<TransferRequest>) -> Result<Response<Transfer>, Status> {
         self.call()
     }
+    async fn reverse(&self, _: Request<ReverseRequest>) -> Result<Response<Reversal>, Status> {
+        self.call()
+    }
     async fn get_transfer(&self, _: Request<GetTransferRequest>) -> Result<Response<Transfer>, Status> {
         self.call()
     }

@@ -3,9 +3,11 @@
 use super::{Desk, Fatal};
 use crate::journal::{Channel, PersonalName, Row, RowKind};
 use crate::ledger::{Entry, Movement};
-use crate::teller::answer::{AccountView, Answer, Arrived, Receipt, TransferEnd, TransferState, TransferView};
+use crate::teller::answer::{
+    AccountView, Answer, Arrived, Receipt, Reversal, TransferEnd, TransferState, TransferView,
+};
 use crate::teller::rows;
-use bank_proto::{AccountSerial, BranchId, Currency, Money, TransactionKey};
+use bank_proto::{AccountSerial, BranchId, Currency, Money, TransactionId, TransactionKey};
 
 impl Desk {
     /// What a transaction's rows say to whoever ordered it: now or at any later time the same.
@@ -32,16 +34,13 @@ impl Desk {
             }
             Some(Entry::Moved { movement, debit, credit, amount }) => {
                 let account = rows::customers_side(movement, debit, credit);
-                let balance = if account == debit { last.debit_balance } else { last.credit_balance };
-                let currency = last.currency.unwrap_or(Currency::USD);
-                Ok(Answer::Receipt(Receipt {
-                    movement,
-                    account,
-                    customer: last.customer,
-                    amount: Money::from_minor(amount, currency),
-                    balance: Money::from_minor(balance, currency),
-                    booked_at: last.booked_at,
-                }))
+                Ok(Answer::Receipt(receipt(last, movement, account, amount)))
+            }
+            Some(Entry::Reversed { original, movement, debit, credit, amount }) => {
+                let account = rows::customers_side(movement, credit, debit);
+                let receipt = receipt(last, movement, account, amount);
+                let original = TransactionId { branch: self.branch, key: original };
+                Ok(Answer::Reversed(Reversal { original, receipt }))
             }
             Some(Entry::Sent { peer, payee, debit, amount, .. }) => {
                 let view = self.transfer_view(last, peer, debit, amount, TransferState::Processing);
@@ -177,5 +176,19 @@ impl Desk {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// What a movement's row says to one of its accounts.
+fn receipt(row: &Row, movement: Movement, account: AccountSerial, amount: i64) -> Receipt {
+    let balance = if row.debit_account == Some(account) { row.debit_balance } else { row.credit_balance };
+    let currency = row.currency.unwrap_or(Currency::USD);
+    Receipt {
+        movement,
+        account,
+        customer: row.customer,
+        amount: Money::from_minor(amount, currency),
+        balance: Money::from_minor(balance, currency),
+        booked_at: row.booked_at,
     }
 }

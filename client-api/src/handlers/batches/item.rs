@@ -2,6 +2,7 @@
 
 use crate::bank::{AccountChange, Movement, Operation, Target, Transfer};
 use crate::fields::{self, Entries};
+use crate::handlers::path;
 use crate::idempotency::IdempotencyKey;
 use crate::json;
 use crate::problem::Problem;
@@ -49,6 +50,10 @@ pub(super) struct Item<'a> {
     /// absent.
     #[serde(default)]
     wait_ms: Option<i64>,
+    /// In a reversal: the transaction that is to be taken back. Nothing but `memo` goes with it.
+    #[schema(value_type = Option<String>)]
+    #[serde(borrow, default)]
+    original_transaction_id: Option<Cow<'a, str>>,
     /// As the header of a single request.
     #[schema(value_type = Option<String>)]
     #[serde(borrow, default)]
@@ -66,6 +71,7 @@ pub(super) enum BatchOperationType {
     Unfreeze,
     Close,
     Transfer,
+    Reverse,
 }
 
 /// Reads one operation and the key it brings.
@@ -80,6 +86,13 @@ pub(super) fn read(text: &str) -> Result<(Operation, Option<IdempotencyKey>), Pr
 }
 
 fn operation(item: Item<'_>) -> Result<Operation, Problem> {
+    if matches!(item.kind, BatchOperationType::Reverse) {
+        return reversal(item);
+    }
+    if item.original_transaction_id.is_some() {
+        let what = "has a meaning in reversals only; leave it out";
+        return Err(Problem::field(ErrorCode::InvalidRequest, "original_transaction_id", what));
+    }
     let target = fields::target(["customer_id", "account_number"], item.customer_id, item.account_number.as_deref())?;
     let is_transfer = matches!(item.kind, BatchOperationType::Transfer);
     let of_transfers = [
@@ -97,6 +110,7 @@ fn operation(item: Item<'_>) -> Result<Operation, Problem> {
             let wait_ms = fields::wait_ms(item.wait_ms)?;
             Ok(Operation::Transfer(Transfer { movement: movement(item, target)?, payee, wait_ms }))
         }
+        BatchOperationType::Reverse => reversal(item),
         BatchOperationType::Deposit => movement(item, target).map(Operation::Deposit),
         BatchOperationType::Withdraw => movement(item, target).map(Operation::Withdraw),
         BatchOperationType::Query => {
@@ -108,6 +122,26 @@ fn operation(item: Item<'_>) -> Result<Operation, Problem> {
         BatchOperationType::Unfreeze => change(&item, target, AccountChange::Unfreeze),
         BatchOperationType::Close => change(&item, target, AccountChange::Close),
     }
+}
+
+fn reversal(item: Item<'_>) -> Result<Operation, Problem> {
+    let said = [
+        ("customer_id", item.customer_id.is_some()),
+        ("account_number", item.account_number.is_some()),
+        ("amount", item.amount.is_some()),
+        ("currency", item.currency.is_some()),
+        ("metadata", item.metadata.is_some()),
+        ("to_customer_id", item.to_customer_id.is_some()),
+        ("to_account_number", item.to_account_number.is_some()),
+        ("wait_ms", item.wait_ms.is_some()),
+    ];
+    if let Some((field, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
+        let what = "has no meaning in a reversal, which takes the original back whole; leave it out";
+        return Err(Problem::field(ErrorCode::InvalidRequest, field, what));
+    }
+    let original = item.original_transaction_id.as_deref().unwrap_or_default();
+    let original = path::transaction_id("original_transaction_id", original)?;
+    Ok(Operation::Reverse { original, memo: fields::bounded("memo", item.memo, limits::MEMO_BYTES)? })
 }
 
 /// A customer's account is found by its currency; a named account has one.

@@ -9,8 +9,16 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 /// What can be chosen.
-const KINDS: [&str; 7] =
-    ["deposit", "withdrawal", "opening_balance", "transfer", "transfer_sent", "transfer_received", "transfer_returned"];
+const KINDS: [&str; 8] = [
+    "deposit",
+    "withdrawal",
+    "opening_balance",
+    "reversal",
+    "transfer",
+    "transfer_sent",
+    "transfer_received",
+    "transfer_returned",
+];
 
 /// Which part of the history.
 #[derive(Deserialize, IntoParams)]
@@ -28,7 +36,7 @@ pub(super) struct Parameters {
     /// Booked before this moment (RFC 3339).
     #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
-    /// `deposit`, `withdrawal`, `opening_balance`, `transfer` or one of its parts `transfer_sent`,
+    /// `deposit`, `withdrawal`, `opening_balance`, `reversal`, `transfer` or one of its parts `transfer_sent`,
     /// `transfer_received` and `transfer_returned`; all when absent.
     #[serde(rename = "type")]
     kind: Option<String>,
