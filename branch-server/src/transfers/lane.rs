@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// Past this age the payee's branch is asked to cancel. Clocks only choose when to ask: that branch
 /// decides.
@@ -29,9 +30,18 @@ pub(super) struct Lane {
     source: Source,
     peer: BranchId,
     /// By their numbers: what has not ended.
-    due: BTreeMap<u64, Parcel>,
-    /// How often in a row nothing could be done.
+    due: BTreeMap<u64, Due>,
+    /// How often in a row the other branch was not heard.
     failures: u32,
+}
+
+/// A transfer that has not ended.
+struct Due {
+    parcel: Parcel,
+    /// How often in a row it was left undecided.
+    undecided: u32,
+    /// Not before: what is not decided must not keep others waiting.
+    next: Instant,
 }
 
 impl Lane {
@@ -42,9 +52,13 @@ impl Lane {
     /// Delivers whatever comes, until the courier is gone.
     pub(super) async fn run(mut self, mut parcels: mpsc::UnboundedReceiver<Parcel>) {
         loop {
-            if self.due.is_empty() {
-                let Some(parcel) = parcels.recv().await else { return };
-                self.take(parcel);
+            let next = self.due.values().map(|due| due.next).min();
+            tokio::select! {
+                parcel = parcels.recv() => match parcel {
+                    Some(parcel) => self.take(parcel),
+                    None => return,
+                },
+                () = until(next) => {}
             }
             while let Ok(parcel) = parcels.try_recv() {
                 self.take(parcel);
@@ -52,40 +66,54 @@ impl Lane {
             match self.round().await {
                 Ok(()) => self.recovered(),
                 Err(declined) => {
-                    self.failed(&declined);
-                    tokio::time::sleep(self.pause()).await;
+                    self.failures = self.failures.saturating_add(1);
+                    self.report(&declined, self.failures);
+                    tokio::time::sleep(self.pause(self.failures)).await;
                 }
             }
         }
     }
 
     fn take(&mut self, parcel: Parcel) {
-        self.due.insert(parcel.delivery.pair_sequence, parcel);
+        let due = Due { next: self.bank.now(), undecided: 0, parcel };
+        self.due.insert(due.parcel.delivery.pair_sequence, due);
     }
 
     /// One message, and the booking of what it brought.
     async fn round(&mut self) -> Result<(), Declined> {
         let message = self.message();
         let numbers: Vec<u64> = message.items.iter().map(|(delivery, _)| delivery.pair_sequence).collect();
+        if numbers.is_empty() {
+            return Ok(());
+        }
         let heard = self.bank.deliver(message).await?;
-        let mut undecided = None;
         let mut decided = Vec::new();
         for (number, verdict) in numbers.into_iter().zip(heard.verdicts) {
             match verdict {
-                Verdict::Undecided(declined) => undecided = Some(declined),
+                Verdict::Undecided(declined) => self.postpone(number, &declined),
                 verdict => decided.push((number, verdict)),
             }
         }
-        self.book(heard.epoch, decided).await?;
-        match undecided {
-            Some(declined) => Err(declined),
-            None => Ok(()),
+        self.book(heard.epoch, decided).await
+    }
+
+    /// Asks for a transfer again later, and meanwhile for the others.
+    fn postpone(&mut self, number: u64, declined: &Declined) {
+        let Some(due) = self.due.get_mut(&number) else { return };
+        due.undecided = due.undecided.saturating_add(1);
+        let undecided = due.undecided;
+        let next = self.bank.now() + self.pause(undecided);
+        if let Some(due) = self.due.get_mut(&number) {
+            due.next = next;
         }
+        self.report(declined, undecided);
     }
 
     fn message(&self) -> Message {
         let now = self.bank.wall_clock();
-        let items = self.due.values().take(limits::DELIVERIES).map(|parcel| {
+        let instant = self.bank.now();
+        let ready = self.due.values().filter(|due| due.next <= instant).take(limits::DELIVERIES);
+        let items = ready.map(|Due { parcel, .. }| {
             let is_late = now.since(parcel.sent_at) > PATIENCE;
             (parcel.delivery.clone(), is_late)
         });
@@ -103,7 +131,7 @@ impl Lane {
         let mut numbers = Vec::with_capacity(decided.len());
         let mut requests: Vec<Asked> = Vec::with_capacity(decided.len());
         for (number, verdict) in decided {
-            let Some(parcel) = self.due.get(&number) else { continue };
+            let Some(Due { parcel, .. }) = self.due.get(&number) else { continue };
             if let Some(asked) = orders::settle(parcel.delivery.transfer, self.peer, peer_epoch, &verdict) {
                 numbers.push(number);
                 requests.push(asked);
@@ -120,22 +148,18 @@ impl Lane {
         let refused = |_| Declined::new(ErrorCode::BranchUnavailable);
         self.source.teller.submit_settlement(Job { requests, reply }).map_err(refused)?;
         let answers = receiver.await.map_err(|_| Declined::new(ErrorCode::BranchUnavailable))?;
-        let mut failure = None;
         for (number, answered) in numbers.into_iter().zip(answers) {
             match answered.answer {
                 Answer::Ended(end) => {
-                    if let Some(parcel) = self.due.remove(&number) {
+                    if let Some(Due { parcel, .. }) = self.due.remove(&number) {
                         self.source.watchers.tell(parcel.delivery.transfer, &end);
                     }
                 }
-                Answer::Refused(declined) => failure = Some(declined),
-                _ => failure = Some(Declined::new(ErrorCode::Internal)),
+                Answer::Refused(declined) => self.postpone(number, &declined),
+                _ => self.postpone(number, &Declined::new(ErrorCode::Internal)),
             }
         }
-        match failure {
-            Some(declined) => Err(declined),
-            None => Ok(()),
-        }
+        Ok(())
     }
 
     fn recovered(&mut self) {
@@ -146,8 +170,7 @@ impl Lane {
     }
 
     /// Says what is wrong when it begins, and again when a transfer is under way for too long.
-    fn failed(&mut self, declined: &Declined) {
-        self.failures = self.failures.saturating_add(1);
+    fn report(&self, declined: &Declined, times: u32) {
         metrics::counter!("florin_transfer_delivery_failures_total", "branch" => self.source.branch.to_string(), "peer" => self.peer.to_string())
             .increment(1);
         let (branch, peer, code) = (self.source.branch, self.peer, declined.code);
@@ -155,25 +178,31 @@ impl Lane {
         let waiting = self.due.len();
         match code {
             // Not a matter of waiting: one of the two branches is not what it was.
-            ErrorCode::PairSuspended | ErrorCode::StaleEpoch | ErrorCode::IdempotencyKeyReused
-                if self.failures == 1 =>
-            {
+            ErrorCode::PairSuspended | ErrorCode::StaleEpoch | ErrorCode::IdempotencyKeyReused if times == 1 => {
                 tracing::error!(%branch, %peer, %code, reason, waiting, "transfers to another branch are suspended; the two must be reconciled");
             }
-            _ if self.failures == 1 => {
+            _ if times == 1 => {
                 tracing::warn!(%branch, %peer, %code, reason, waiting, "transfers do not get through; they are tried again");
             }
             _ => {}
         }
         let now = self.bank.wall_clock();
-        let overdue = self.due.values().filter(|parcel| now.since(parcel.sent_at) > ALERT).count();
+        let overdue = self.due.values().filter(|due| now.since(due.parcel.sent_at) > ALERT).count();
         metrics::gauge!("florin_transfers_overdue", "branch" => branch.to_string(), "peer" => peer.to_string())
             .set(u32::try_from(overdue).unwrap_or(u32::MAX));
     }
 
-    /// A random part of a limit that doubles with every failure.
-    fn pause(&self) -> Duration {
-        let limit = FIRST_PAUSE.saturating_mul(1 << (self.failures - 1).min(10)).min(LONGEST_PAUSE);
+    /// A random part of a limit that doubles with every time.
+    fn pause(&self, times: u32) -> Duration {
+        let limit = FIRST_PAUSE.saturating_mul(1 << times.saturating_sub(1).min(10)).min(LONGEST_PAUSE);
         self.bank.part_of(limit)
+    }
+}
+
+/// Becomes ready at a moment, or never without one.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }

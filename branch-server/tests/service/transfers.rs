@@ -2,7 +2,7 @@
 
 use crate::bank::{TestBank, code, deposit, initialize, query};
 use bank_proto::wire::bank_service_client::BankServiceClient;
-use bank_proto::{ErrorCode, wire};
+use bank_proto::{BranchId, ErrorCode, TransactionKey, wire};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
@@ -344,4 +344,33 @@ async fn an_unopened_branch_turns_money_away_for_ever() {
     let mut client = bank.client(0).await;
     assert_eq!(look_up(&mut client, &id).await.reason, "BRANCH_NOT_FOUND");
     assert_eq!(balance(&mut client, 2).await, "1010.00");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_the_place_of_an_outcome_that_is_not_there_yet() {
+    let (bank, mut client) = open_bank(2).await;
+    let key = TransactionKey(5);
+    let branch = BranchId::new(1).expect("a branch");
+    for (customer, derived) in [(1, key.outcome()), (2, key.arrival(branch))] {
+        let order = wire::DepositRequest { transaction_id: Some(derived.to_string()), ..deposit(customer, "1") };
+        let refused = client.deposit(order).await.expect_err("the bank's own");
+        assert_eq!(code(&refused), Some(ErrorCode::InvalidTransactionId), "{derived}");
+    }
+    let order = wire::TransferRequest { transaction_id: Some(key.to_string()), ..transfer(1, 2, "10") };
+    let done = client.transfer(order).await.expect("a transfer").into_inner();
+    assert_eq!(done.state(), TransferState::Completed);
+    assert_eq!(look_up(&mut client, &done.transaction_id).await.state(), TransferState::Completed);
+    drop(bank);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forwarded_transfer_is_told_as_it_stands_before_its_caller_gives_up() {
+    let (mut bank, _) = open_bank(3).await;
+    // Branch 1 is on server 0, branch 2 on server 1; the caller speaks to server 2.
+    let mut client = bank.client(2).await;
+    bank.servers.remove(1).stop().await;
+    let mut order = tonic::Request::new(transfer(1, 2, "10"));
+    order.set_timeout(std::time::Duration::from_secs(3));
+    let told = client.transfer(order).await.expect("where it stands").into_inner();
+    assert_eq!((told.state(), told.balance.as_str()), (TransferState::Processing, "990.00"));
 }
