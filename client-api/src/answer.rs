@@ -8,6 +8,10 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+mod reversal;
+
+pub(crate) use reversal::Reversal;
+
 /// `"result":"success"`.
 #[derive(Debug, Clone, Copy, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
@@ -34,37 +38,6 @@ pub(crate) struct Receipt {
     pub(crate) kind: String,
     pub(crate) amount: String,
     pub(crate) currency: String,
-    pub(crate) balance: String,
-    /// RFC 3339 in UTC.
-    #[schema(value_type = String, format = DateTime)]
-    #[serde(serialize_with = "rfc3339")]
-    pub(crate) booked_at: Option<Timestamp>,
-}
-
-/// What a posted reversal says.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(example = json!({
-    "result": "success", "transaction_id": "1-fedcba9876543210fedcba9876543210", "type": "reversal",
-    "original_transaction_id": "1-0123456789abcdef0123456789abcdef", "original_type": "deposit", "customer_id": 1,
-    "branch_id": 1, "account_number": "0001000000000145", "amount": "100.00", "currency": "USD",
-    "balance": "1000.00", "booked_at": "2026-11-21T09:00:00.000000Z"
-}))]
-pub(crate) struct Reversal {
-    pub(crate) result: Success,
-    pub(crate) transaction_id: String,
-    /// `reversal`.
-    #[serde(rename = "type")]
-    pub(crate) kind: &'static str,
-    pub(crate) original_transaction_id: String,
-    /// What was taken back: `deposit`, `withdrawal`, `opening_balance` or `transfer`.
-    pub(crate) original_type: String,
-    /// Whose account it was: the depositor's, the payer's.
-    pub(crate) customer_id: i64,
-    pub(crate) branch_id: u32,
-    pub(crate) account_number: String,
-    pub(crate) amount: String,
-    pub(crate) currency: String,
-    /// That account's, right after.
     pub(crate) balance: String,
     /// RFC 3339 in UTC.
     #[schema(value_type = String, format = DateTime)]
@@ -382,6 +355,9 @@ pub(crate) fn reply(status: StatusCode, replied: &Replied) -> Response {
         if let Ok(place) = HeaderValue::from_str(&format!("/v1/transfers/{transaction_id}")) {
             answer.headers_mut().insert(header::LOCATION, place);
         }
+    }
+    if let Reply::Reversal(Reversal { result: TransferResult::Pending, .. }) = &replied.reply {
+        *answer.status_mut() = StatusCode::ACCEPTED;
     }
     if replied.replayed {
         mark_replayed(&mut answer);

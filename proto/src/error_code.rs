@@ -115,6 +115,8 @@ error_codes! {
     NotReversible = "NOT_REVERSIBLE", 422, FailedPrecondition, "The transaction cannot be reversed";
     /// The transaction was reversed before; `reversal` in the details is the id of what did.
     AlreadyReversed = "ALREADY_REVERSED", 422, FailedPrecondition, "The transaction was reversed before";
+    /// The payee's branch did not send the money back; `cause` in the details says why. Try again under a new id.
+    ReversalRefused = "REVERSAL_REFUSED", 422, FailedPrecondition, "The money was not given back";
     /// The payee's branch was not reached in time, and the money is back.
     TransferExpired = "TRANSFER_EXPIRED", 422, FailedPrecondition, "The transfer was not delivered in time";
     /// Between branches: the sender's epoch is over; another owner has taken its place.

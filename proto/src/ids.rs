@@ -133,10 +133,11 @@ impl TransactionKey {
         self.derived("florin 2026 transfer outcome", 0)
     }
 
-    /// The key that leads to the reversal of the transaction of this key, once there is one.
+    /// The key that leads to the reversal of the transaction of this key, once there is one. Only of
+    /// transfers between branches there may be several: all but the last were refused.
     #[must_use]
-    pub fn reversed(self) -> TransactionKey {
-        self.derived("florin 2026 transaction reversed", 0)
+    pub fn reversed(self, attempt: u32) -> TransactionKey {
+        self.derived("florin 2026 transaction reversed", attempt)
     }
 
     /// Part of the file format, as its callers' contexts are.
@@ -299,7 +300,7 @@ mod tests {
         // Stored in journals for ever: these values must never change.
         assert_eq!(key.arrival(branch(1)).to_string(), "f10de41da284ed516574cd8001ec55d4");
         assert_eq!(key.outcome().to_string(), "f10de41d93c0276a487c027eadd9908b");
-        assert_eq!(key.reversed().to_string(), "f10de41db1a3601e3d1df1f0e7fadf7d");
+        assert_eq!(key.reversed(0).to_string(), "f10de41db1a3601e3d1df1f0e7fadf7d");
         assert_ne!(key.arrival(branch(1)), key.arrival(branch(2)));
         assert_ne!(key.arrival(branch(1)), TransactionKey(8).arrival(branch(1)));
     }
@@ -307,7 +308,7 @@ mod tests {
     #[test]
     fn no_caller_can_choose_a_key_that_the_bank_derives() {
         let owner = BranchId::new(1).expect("a branch");
-        for key in [TransactionKey(7).outcome(), TransactionKey(7).arrival(owner), TransactionKey(7).reversed()] {
+        for key in [TransactionKey(7).outcome(), TransactionKey(7).arrival(owner), TransactionKey(7).reversed(0)] {
             assert!(key.is_derived());
             assert_eq!(TransactionKey::for_owner(&key.to_string(), owner), Err(InvalidTransactionId));
             assert_eq!(TransactionKey::for_owner(&format!("1-{key}"), owner), Err(InvalidTransactionId));

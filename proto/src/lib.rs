@@ -71,6 +71,9 @@ pub mod limits {
     pub const TRANSFERS_IN_FLIGHT_PER_PAIR: usize = 65_536;
     /// Transfers in one message between two branches.
     pub const DELIVERIES: usize = 512;
+    /// Reversals of one transfer between branches that may be refused by its payee's branch, each under an
+    /// id of its own; a limit, because every further one looks at all before it.
+    pub const REVERSAL_ATTEMPTS: u32 = 32;
     /// How long a caller of a transfer waits for its end when it does not say, in milliseconds.
     pub const DEFAULT_TRANSFER_WAIT_MS: u32 = 2_000;
     /// How long a caller of a transfer may wait at most, in milliseconds.

@@ -112,6 +112,15 @@ texts! {
         TransferCompleted = "transfer_completed",
         /// A transfer to another branch came back to the payer. `detail` says why.
         TransferReturned = "transfer_returned",
+        /// The payee's branch is asked to send the money of a transfer back. `detail` names that transfer, the
+        /// branch, the payee's account and the message's number. The row is about the payer's account, moves
+        /// nothing and stands in no account's history.
+        ReversalSent = "reversal_sent",
+        /// The payer's branch asked for the money of a transfer, and an ordinary transfer back follows in the
+        /// same transaction. `detail` names the reversal and its number.
+        ReversalAccepted = "reversal_accepted",
+        /// The payee's branch did not send the money of a transfer back. `detail` says why.
+        ReversalRefused = "reversal_refused",
         /// The branch refused. `detail` says why; the refusal stands for ever under its id.
         Refused = "refused",
     }
@@ -140,6 +149,9 @@ impl RowKind {
                 | RowKind::TransferCancelled
                 | RowKind::TransferCompleted
                 | RowKind::TransferReturned
+                | RowKind::ReversalSent
+                | RowKind::ReversalAccepted
+                | RowKind::ReversalRefused
         )
     }
 }

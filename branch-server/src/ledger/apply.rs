@@ -1,6 +1,6 @@
 //! Entries -> balances, and the way back when a group of them could not be stored.
 
-use super::{Account, AccountState, Arrival, Entry, Held, Ledger, Outgoing, transfer::Pair};
+use super::{Account, AccountState, Arrival, Entry, Held, Ledger, Outgoing, Target, transfer::Pair};
 use bank_proto::{AccountSerial, BranchId, CustomerId, Money, Timestamp, TransactionKey};
 
 /// What an entry did to its accounts: what its journal row says beside the entry itself.
@@ -92,15 +92,38 @@ impl Ledger {
             Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount } => {
                 let posted = self.post(sequence, debit, credit, amount);
                 let amount = Money::from_minor(amount, self.expect_account(debit).currency);
-                let outgoing = Outgoing { transfer, payee, amount, debited: debit, row: sequence, sent_at: booked_at };
-                let pair = self.pairs.entry(peer).or_default();
-                assert_eq!(pair.sent + 1, pair_sequence, "row {sequence}: the transfers to {peer} have a gap");
-                pair.sent = pair_sequence;
-                pair.outbox.insert(pair_sequence, outgoing);
-                let before = self.in_flight.insert(transfer, (peer, pair_sequence));
-                assert!(before.is_none(), "row {sequence}: transfer {transfer} is sent twice");
-                self.undo.push(Undo::Unsend(peer));
+                let (row, sent_at, original) = (sequence, booked_at, None);
+                self.send(
+                    peer,
+                    pair_sequence,
+                    Outgoing { transfer, payee, amount, debited: debit, row, sent_at, original },
+                );
                 posted
+            }
+            Entry::ReversalSent { reversal, original, attempt: _, peer, payee, pair_sequence, payer, amount } => {
+                assert!(amount > 0, "row {sequence}: nothing is asked back");
+                let account = self.expect_account(payer);
+                let posted = Posted { debit_balance: account.balance, ..Posted::default() };
+                let outgoing = Outgoing {
+                    transfer: reversal,
+                    payee: Target::Account(payee),
+                    amount: Money::from_minor(amount, account.currency),
+                    debited: payer,
+                    row: sequence,
+                    sent_at: booked_at,
+                    original: Some(original),
+                };
+                self.send(peer, pair_sequence, outgoing);
+                posted
+            }
+            Entry::ReversalAccepted(arrival) => {
+                self.receive(sequence, arrival);
+                Posted::default()
+            }
+            Entry::ReversalRefused { reversal, peer: _, peer_epoch } => {
+                let outgoing = self.end(sequence, reversal, peer_epoch);
+                assert!(outgoing.original.is_some(), "row {sequence}: money was sent, and does not come back");
+                Posted::default()
             }
             Entry::Received { arrival, debit, credit, amount } => {
                 self.receive(sequence, arrival);
@@ -116,7 +139,8 @@ impl Ledger {
             }
             Entry::Returned { transfer, peer: _, peer_epoch, debit, credit, amount } => {
                 let outgoing = self.end(sequence, transfer, peer_epoch);
-                let whole = outgoing.debited == credit && outgoing.amount.minor() == amount;
+                let whole =
+                    outgoing.debited == credit && outgoing.amount.minor() == amount && outgoing.original.is_none();
                 assert!(whole, "row {sequence}: transfer {transfer} comes back as another");
                 self.post(sequence, debit, credit, amount)
             }
@@ -137,6 +161,18 @@ impl Ledger {
             debit_previous: gives.debit_previous,
             credit_previous: receives.debit_previous,
         }
+    }
+
+    /// Puts something into the outbox.
+    fn send(&mut self, peer: BranchId, pair_sequence: u64, outgoing: Outgoing) {
+        let Outgoing { transfer, row, .. } = outgoing;
+        let pair = self.pairs.entry(peer).or_default();
+        assert_eq!(pair.sent + 1, pair_sequence, "row {row}: the transfers to {peer} have a gap");
+        pair.sent = pair_sequence;
+        pair.outbox.insert(pair_sequence, outgoing);
+        let before = self.in_flight.insert(transfer, (peer, pair_sequence));
+        assert!(before.is_none(), "row {row}: transfer {transfer} is sent twice");
+        self.undo.push(Undo::Unsend(peer));
     }
 
     /// Notes that a transfer from another branch has its outcome.

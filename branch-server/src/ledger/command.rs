@@ -63,6 +63,17 @@ pub enum Command {
         /// How much, more than zero.
         amount: Money,
     },
+    /// Send the money of a transfer back that another branch had sent, because that branch asks.
+    Return {
+        /// What the message says of itself; its `transfer` is the reversal.
+        arrival: Arrival,
+        /// The transfer's key there.
+        original: TransactionKey,
+        /// How much.
+        amount: Money,
+        /// What the journal says of the transfer; the teller fills it in.
+        past: Past,
+    },
     /// Never credit a transfer that another branch has sent.
     Cancel(Arrival),
     /// End a transfer that left for another branch.
@@ -80,6 +91,8 @@ pub enum Command {
     Reverse {
         /// Its key.
         original: TransactionKey,
+        /// The key of the order itself: under it stands what another branch is asked.
+        reversal: TransactionKey,
         /// What the journal says of it; the teller fills it in when the order's turn comes.
         past: Past,
     },

@@ -32,7 +32,8 @@ impl Ledger {
             Command::Settle { transfer, outcome, peer: _, peer_epoch } => {
                 self.decide_settle(*transfer, *outcome, *peer_epoch)
             }
-            Command::Reverse { original, past } => self.decide_reverse(*original, *past),
+            Command::Reverse { original, reversal, past } => self.decide_reverse(*original, *reversal, *past),
+            Command::Return { arrival, original: _, amount, past } => self.decide_return(*arrival, *amount, *past),
             Command::Freeze(serial) => self.decide_freeze(*serial),
             Command::Unfreeze(serial) => self.decide_unfreeze(*serial),
             Command::Close(serial) => self.decide_close(*serial),

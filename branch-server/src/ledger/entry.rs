@@ -73,6 +73,36 @@ pub enum Entry {
         /// Minor units, more than zero.
         amount: i64,
     },
+    /// Another branch is asked to send the money of a transfer back. Nothing moves here before it comes.
+    ReversalSent {
+        /// The reversal's key.
+        reversal: TransactionKey,
+        /// The transfer's.
+        original: TransactionKey,
+        /// How many reversals of it were refused before.
+        attempt: u32,
+        /// The branch that is asked.
+        peer: BranchId,
+        /// The account there that was paid.
+        payee: AccountSerial,
+        /// The message's number among the transfers from here to there: always the next one.
+        pair_sequence: u64,
+        /// The account here that paid.
+        payer: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+    },
+    /// A reversal that another branch asked for is granted: an ordinary transfer back follows.
+    ReversalAccepted(Arrival),
+    /// A reversal that was asked of another branch was refused there, or not delivered in time.
+    ReversalRefused {
+        /// The reversal's key.
+        reversal: TransactionKey,
+        /// The branch that was asked.
+        peer: BranchId,
+        /// The epoch under which it said so.
+        peer_epoch: u64,
+    },
     /// Money left for another branch: it stands on the clearing account until that branch has answered.
     Sent {
         /// The transfer's key.

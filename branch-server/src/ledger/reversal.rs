@@ -4,7 +4,7 @@
 //! way. The books do not remember past transactions; whoever asks them has looked the original up.
 
 use super::Movement;
-use bank_proto::{AccountSerial, TransactionId};
+use bank_proto::{AccountSerial, BranchId, TransactionId};
 
 /// What the journal says of a transaction that somebody wants reversed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,21 @@ pub enum Past {
     Reversed {
         /// By this transaction, for ever.
         by: TransactionId,
+    },
+    /// It is a transfer to another branch that has not ended.
+    UnderWay,
+    /// It is a transfer that another branch credited, and nobody has taken it back.
+    Crossed {
+        /// That branch.
+        peer: BranchId,
+        /// The account here that paid, and now gets the money back.
+        payer: AccountSerial,
+        /// The account there that was paid.
+        payee: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+        /// How many reversals of it that branch has refused.
+        attempt: u32,
     },
     /// It moved money, and nobody has taken it back.
     Moved {

@@ -51,6 +51,11 @@ impl Table {
                         Entry::StateChanged { state, .. } => state.as_str().to_owned(),
                         Entry::Moved { debit, credit, .. } => movement("", *debit, *credit, posted),
                         Entry::Reversed { debit, credit, .. } => movement("back: ", *debit, *credit, posted),
+                        Entry::ReversalSent { peer, payee, pair_sequence, attempt, .. } => {
+                            format!("asks b{peer} #{} {pair_sequence} {attempt}", payee.0)
+                        }
+                        Entry::ReversalAccepted(arrival) => format!("accepted b{}", arrival.source),
+                        Entry::ReversalRefused { .. } => "refused there".to_owned(),
                         Entry::Sent { debit, credit, peer, pair_sequence, .. } => {
                             movement(&format!("to b{peer} {pair_sequence}: "), *debit, *credit, posted)
                         }
@@ -159,7 +164,8 @@ fn command(words: &[&str]) -> Command {
             settle(key, peer, epoch, Outcome::Credited { account: serial("#1"), customer: None })
         }
         ["returned", key, peer, epoch] => settle(key, peer, epoch, Outcome::Returned),
-        ["reverse", key, what @ ..] => Command::Reverse { original: transfer(key), past: reversals::past(what) },
+        ["return", source, number, epoch, what @ ..] => reversals::back(arrival(source, number, epoch), what),
+        ["reverse", key, what @ ..] => reversals::order(key, what),
         ["freeze", account] => Command::Freeze(serial(account)),
         ["unfreeze", account] => Command::Unfreeze(serial(account)),
         ["close", account] => Command::Close(serial(account)),

@@ -38,6 +38,8 @@ pub struct Outgoing {
     pub row: u64,
     /// When it left.
     pub sent_at: Timestamp,
+    /// The transfer whose money is asked back, when that is what is under way, and nothing has left.
+    pub original: Option<TransactionKey>,
 }
 
 /// What a message from another branch says of itself.

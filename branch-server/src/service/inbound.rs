@@ -231,7 +231,7 @@ fn draft(
             content.number(original.0.cast_signed()).text(&order.memo);
             let detail = memo_and_metadata(order.memo, BTreeMap::new())?;
             // The teller looks up what there is to reverse.
-            let command = Command::Reverse { original, past: Past::Unknown };
+            let command = Command::Reverse { original, reversal: key, past: Past::Unknown };
             Ok(Draft { command, content, caller: channel(order.caller), detail, name: None })
         }
         Some(Kind::OpenAccount(order)) => open_account(order),

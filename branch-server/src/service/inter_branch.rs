@@ -103,6 +103,10 @@ fn request(message: Message) -> wire::DeliverRequest {
             memo: delivery.memo,
             principal: delivery.principal.to_string(),
             cancel,
+            reverses_transaction_id: delivery
+                .reverses
+                .map(|original| outbound::transaction_id(source, original))
+                .unwrap_or_default(),
         }
     });
     wire::DeliverRequest {
@@ -174,7 +178,15 @@ fn delivery(
     if item.principal.len() > limits::PRINCIPAL_BYTES {
         return Err(bad("principal", "is too long"));
     }
+    let reverses = match item.reverses_transaction_id.as_str() {
+        "" => None,
+        text => match text.parse::<TransactionId>() {
+            Ok(original) if original.branch == source => Some(original.key),
+            _ => return Err(bad("reverses_transaction_id", "must be the source's")),
+        },
+    };
     Ok(Delivery {
+        reverses,
         transfer: id.key,
         pair_sequence: item.pair_sequence,
         payee,

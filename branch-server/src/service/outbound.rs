@@ -18,7 +18,10 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
     let replayed = answered.replayed;
     let kind = match answered.answer {
         Answer::Receipt(moved) => Kind::Receipt(receipt(branch, moved, transaction_id, replayed)),
-        Answer::Reversed(reversed) => Kind::Reversal(reversal(branch, reversed, transaction_id, replayed)),
+        Answer::Reversed(reversed) => match &reversed.state {
+            TransferState::Failed(declined) => Kind::Failure(failure(declined, transaction_id, replayed)),
+            _ => Kind::Reversal(reversal(branch, &reversed, transaction_id, replayed)),
+        },
         Answer::Transfer(view) => match (&view.state, answered.key) {
             // Whoever ordered it meets a refusal; whoever asks for it gets it as it stands.
             (TransferState::Failed(reason), Some(_)) => {
@@ -155,9 +158,10 @@ fn receipt(branch: BranchId, receipt: Receipt, transaction_id: String, replayed:
     }
 }
 
-fn reversal(branch: BranchId, reversal: Reversal, transaction_id: String, replayed: bool) -> wire::Reversal {
-    let Reversal { original, receipt } = reversal;
+fn reversal(branch: BranchId, reversal: &Reversal, transaction_id: String, replayed: bool) -> wire::Reversal {
+    let Reversal { original, receipt, .. } = reversal;
     wire::Reversal {
+        state: transfer_state(&reversal.state).into(),
         transaction_id,
         original_transaction_id: original.to_string(),
         original_type: receipt.movement.as_str().to_owned(),
@@ -174,18 +178,14 @@ fn reversal(branch: BranchId, reversal: Reversal, transaction_id: String, replay
 
 /// A transfer as it stands.
 fn transfer(branch: BranchId, view: &TransferView) -> wire::Transfer {
-    let (state, reason) = match &view.state {
-        TransferState::Processing => (wire::TransferState::Processing, None),
-        TransferState::Completed => (wire::TransferState::Completed, None),
-        TransferState::Failed(declined) => (wire::TransferState::Failed, Some(declined)),
-    };
+    let reason = if let TransferState::Failed(declined) = &view.state { Some(declined) } else { None };
     let number = |branch, serial: Option<AccountSerial>| {
         serial.map(|serial| AccountNumber::new(branch, serial).to_string()).unwrap_or_default()
     };
     let money = |money: Option<Money>| money.map(|money| money.to_string()).unwrap_or_default();
     wire::Transfer {
         transaction_id: transaction_id(branch, view.transfer),
-        state: state.into(),
+        state: transfer_state(&view.state).into(),
         reason: reason.map(|declined| declined.code.as_str().to_owned()).unwrap_or_default(),
         reason_detail: reason.map(sentence).unwrap_or_default(),
         customer_id: customer_number(view.payer_customer),
@@ -200,6 +200,14 @@ fn transfer(branch: BranchId, view: &TransferView) -> wire::Transfer {
         booked_at: Some(view.booked_at.to_wire()),
         ended_at: view.ended_at.map(bank_proto::Timestamp::to_wire),
         replayed: false,
+    }
+}
+
+fn transfer_state(state: &TransferState) -> wire::TransferState {
+    match state {
+        TransferState::Processing => wire::TransferState::Processing,
+        TransferState::Completed => wire::TransferState::Completed,
+        TransferState::Failed(_) => wire::TransferState::Failed,
     }
 }
 

@@ -43,13 +43,18 @@ pub(super) fn sentence(declined: &Declined) -> String {
         ErrorCode::ClearingLimitExceeded => {
             "too many transfers to the payee's branch are under way; try again later with a new id".to_owned()
         }
-        ErrorCode::TransfersInFlight => "transfers from the account are still under way".to_owned(),
+        ErrorCode::TransfersInFlight => {
+            "transfers are still under way; try again when they have ended, with a new id".to_owned()
+        }
         ErrorCode::TransferExpired => {
             "the payee's branch could not be reached in time; the money is back on the payer's account".to_owned()
         }
         ErrorCode::TransactionNotFound => "nothing was posted under this id".to_owned(),
         ErrorCode::NotReversible => "it moved no money that could be moved back, or is a reversal itself".to_owned(),
         ErrorCode::AlreadyReversed => format!("it was reversed before, by {}", told("reversal")),
+        ErrorCode::ReversalRefused => {
+            format!("the payee's branch did not send the money back: {}", told(Declined::CAUSE))
+        }
         ErrorCode::TransferNotFound => "no transfer has this id".to_owned(),
         code => code.title().to_owned(),
     }

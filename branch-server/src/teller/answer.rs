@@ -2,7 +2,7 @@
 
 use crate::journal::Sequence;
 use crate::ledger::{Account, Movement, PayeeProblem, Refusal, TrialBalanceLine};
-use bank_proto::{AccountSerial, CustomerId, ErrorCode, Money, Timestamp, TransactionId, TransactionKey};
+use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, Money, Timestamp, TransactionId, TransactionKey};
 use std::collections::BTreeMap;
 
 mod transfer;
@@ -26,7 +26,7 @@ pub enum Answer {
     /// Money moved.
     Receipt(Receipt),
     /// Money moved back.
-    Reversed(Reversal),
+    Reversed(Box<Reversal>),
     /// A transfer as it stands.
     Transfer(Box<TransferView>),
     /// A transfer from another branch has its outcome; one that is refused there is
@@ -113,12 +113,18 @@ pub struct Receipt {
 
 /// What a reversal says: the receipt of the one of its two accounts whose statement showed the original
 /// as its own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reversal {
+    /// Its key.
+    pub reversal: TransactionKey,
     /// What was taken back.
     pub original: TransactionId,
     /// What moved back; `movement` is the original's.
     pub receipt: Receipt,
+    /// The branch that must send the money back; None when it never left this one.
+    pub peer: Option<BranchId>,
+    /// How it stands.
+    pub state: TransferState,
 }
 
 /// An account and all its holders.
@@ -148,6 +154,8 @@ impl Declined {
     pub const PAYEE: &str = "payee";
     /// The name under which the refusal of a transfer says how the transfer stands.
     pub const STATE: &str = "state";
+    /// The name under which a reversal that failed says what was in its way.
+    pub const CAUSE: &str = "cause";
     /// It has failed, for ever.
     pub const FAILED: &str = "FAILED";
 

@@ -259,7 +259,7 @@ impl Desk {
 
     fn record_refusal(&mut self, order: &Order, refusal: Refusal) {
         let sequence = self.next_sequence();
-        if let Command::Receive { arrival, .. } = order.command {
+        if let Command::Receive { arrival, .. } | Command::Return { arrival, .. } = order.command {
             self.ledger.apply(sequence, self.booked_at, &Entry::TurnedAway(arrival));
         }
         let mut declined = Declined::from(refusal);

@@ -42,12 +42,25 @@ pub(super) struct ReversalDetail {
     /// What it was; absent when the reversal was refused.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     movement: Option<String>,
+    /// How many reversals of it another branch had refused before.
+    #[serde(default, skip_serializing_if = "is_none_before")]
+    pub(super) attempt: u32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none_before(attempt: &u32) -> bool {
+    *attempt == 0
 }
 
 impl ReversalDetail {
     pub(super) fn new(original: TransactionId, movement: Option<Movement>) -> ReversalDetail {
         let movement = movement.map(|movement| movement.as_str().to_owned());
-        ReversalDetail { original: original.to_string(), movement }
+        ReversalDetail { original: original.to_string(), movement, attempt: 0 }
+    }
+
+    /// After so many that another branch refused.
+    pub(super) fn after(self, attempt: u32) -> ReversalDetail {
+        ReversalDetail { attempt, ..self }
     }
 
     pub(super) fn original(&self, row: &Row) -> Result<TransactionId, RowError> {

@@ -179,6 +179,7 @@ pub fn begins_transaction(row: &Row) -> bool {
 pub fn ids_of(row: &Row) -> impl Iterator<Item = TransactionKey> + use<> {
     let own = begins_transaction(row).then_some(row.transaction);
     // A row that is not understood is found out when it is folded.
-    let original = if row.kind == RowKind::Reversal { rows::reversed_by(row).ok() } else { None };
-    own.into_iter().chain(original.map(|id| id.key.reversed()))
+    let reverses = matches!(row.kind, RowKind::Reversal | RowKind::ReversalSent);
+    let derived = if reverses { rows::reversal_key(row).ok() } else { None };
+    own.into_iter().chain(derived)
 }

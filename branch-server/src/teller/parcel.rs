@@ -32,6 +32,8 @@ pub struct Delivery {
     pub payee: Target,
     /// How much.
     pub amount: Money,
+    /// The transfer whose money is asked back; None when money is sent.
+    pub reverses: Option<TransactionKey>,
     /// Whose account was debited.
     pub payer: AccountSerial,
     /// Whose that is.
@@ -54,11 +56,17 @@ impl Parcel {
     /// # Errors
     /// The row is not understood.
     pub fn from_row(row: &Row) -> Result<Option<Parcel>, RowError> {
-        if row.kind != RowKind::TransferSent {
+        if !matches!(row.kind, RowKind::TransferSent | RowKind::ReversalSent) {
             return Ok(None);
         }
-        let Some(Entry::Sent { transfer, peer, payee, pair_sequence, debit, amount, .. }) = rows::entry_of(row)? else {
-            return Ok(None);
+        let (transfer, peer, payee, pair_sequence, payer, amount, reverses) = match rows::entry_of(row)? {
+            Some(Entry::Sent { transfer, peer, payee, pair_sequence, debit, amount, .. }) => {
+                (transfer, peer, payee, pair_sequence, debit, amount, None)
+            }
+            Some(Entry::ReversalSent { reversal, original, peer, payee, pair_sequence, payer, amount, .. }) => {
+                (reversal, peer, Target::Account(payee), pair_sequence, payer, amount, Some(original))
+            }
+            _ => return Ok(None),
         };
         let currency = row.currency.ok_or_else(|| RowError::new(row, "a transfer without a currency"))?;
         // The memo stands beside what `entry_of` has understood.
@@ -68,7 +76,8 @@ impl Parcel {
             pair_sequence,
             payee,
             amount: Money::from_minor(amount, currency),
-            payer: debit,
+            reverses,
+            payer,
             payer_customer: row.customer,
             memo: memo.memo,
             principal: row.principal.clone(),

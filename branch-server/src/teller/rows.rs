@@ -1,5 +1,7 @@
 //! Entries of the ledger <-> rows of the journal.
 
+mod reversal;
+
 use super::answer::Declined;
 use super::detail::{Detail, ReversalDetail, TransferDetail};
 use super::request::Order;
@@ -7,6 +9,7 @@ use crate::journal::{Channel, Row, RowKind, Sequence};
 use crate::ledger::Target;
 use crate::ledger::{AccountKind, AccountState, Arrival, AskedAmount, Command, Entry, Ledger, Movement, Payee, Posted};
 use bank_proto::{AccountSerial, BranchId, CustomerId, Timestamp, TransactionId, TransactionKey};
+pub(super) use reversal::reversal_key;
 
 /// Why a row does not fit the books.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -109,14 +112,21 @@ pub(super) fn entry_row(
         Entry::Reversed { original, movement, debit, credit, amount } => {
             // Of the two, the one whose statement showed what is reversed.
             moved(&mut row, order, ledger, (debit, credit, amount), customers_side(movement, credit, debit));
-            let original = TransactionId { branch, key: original };
-            let reversal = Detail::of_reversal(ReversalDetail::new(original, Some(movement)));
-            row.detail = reversal.json_behind(order.detail.as_deref());
+            row.detail = reversal::of(branch, original, movement).json_behind(order.detail.as_deref());
+        }
+        Entry::ReversalSent { .. } => reversal::sent(&mut row, entry, order, books),
+        Entry::ReversalAccepted(arrival) => {
+            row.detail = arrived(&arrival).json();
+        }
+        Entry::ReversalRefused { reversal, peer, peer_epoch } => {
+            let ended = ended(branch, reversal, peer, peer_epoch);
+            row.detail = Detail::of_transfer(ended).json_behind(order.detail.as_deref());
         }
         Entry::Sent { transfer: _, peer, payee, pair_sequence, debit, credit, amount } => {
             moved(&mut row, order, ledger, (debit, credit, amount), debit);
             let transfer = TransferDetail { number: pair_sequence, ..TransferDetail::payee(peer, payee) };
-            row.detail = Detail::of_transfer(transfer).json_behind(order.detail.as_deref());
+            let reversal = reversal::returned(&order.command);
+            row.detail = Detail { reversal, ..Detail::of_transfer(transfer) }.json_behind(order.detail.as_deref());
         }
         Entry::Received { arrival, debit, credit, amount } => {
             moved(&mut row, order, ledger, (debit, credit, amount), credit);
@@ -187,6 +197,12 @@ pub(super) fn refusal_row(
             asked(&mut row, *payee, AskedAmount::Money(*amount));
             detail.transfer = Some(TransferDetail::arrival(arrival));
         }
+        Command::Return { arrival, amount, .. } => {
+            row.amount = amount.minor();
+            row.currency = Some(amount.currency());
+            detail.transfer = Some(TransferDetail::arrival(arrival));
+            detail.reversal = reversal::returned(&order.command);
+        }
         Command::Reverse { original, .. } => {
             let original = TransactionId { branch, key: *original };
             detail.reversal = Some(ReversalDetail::new(original, None));
@@ -210,16 +226,6 @@ fn asked(row: &mut Row, target: Target, amount: AskedAmount) {
 /// The refusal that a row records.
 pub(super) fn declined_of(row: &Row) -> Result<Declined, RowError> {
     Detail::read(row)?.declined(row)
-}
-
-/// The transaction that a reversal's row takes back.
-pub(super) fn reversed_by(row: &Row) -> Result<TransactionId, RowError> {
-    reversal_of(row)?.original(row)
-}
-
-fn reversal_of(row: &Row) -> Result<ReversalDetail, RowError> {
-    let detail = Detail::read(row)?.reversal;
-    detail.ok_or_else(|| RowError::new(row, "a reversal without what it reverses"))
 }
 
 /// The payee of a refused transfer; None when the order was another.
@@ -287,11 +293,13 @@ pub fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
         RowKind::Deposit => moved(Movement::Deposit),
         RowKind::Withdrawal => moved(Movement::Withdrawal),
         RowKind::Transfer => moved(Movement::Transfer),
-        RowKind::Reversal => {
-            let (debit, credit, amount) = both()?;
-            let detail = reversal_of(row)?;
-            let (original, movement) = (detail.original(row)?.key, detail.movement(row)?);
-            Ok(Some(Entry::Reversed { original, movement, debit, credit, amount }))
+        RowKind::Reversal => reversal::entry_reversed(row, both()?).map(Some),
+        RowKind::ReversalSent => reversal::entry_sent(row, account()?).map(Some),
+        RowKind::ReversalAccepted => Ok(Some(Entry::ReversalAccepted(transfer_of(row)?.to_arrival(row)?))),
+        RowKind::ReversalRefused => {
+            let detail = transfer_of(row)?;
+            let (reversal, peer, peer_epoch) = (detail.id(row)?.key, detail.peer(row)?, detail.epoch);
+            Ok(Some(Entry::ReversalRefused { reversal, peer, peer_epoch }))
         }
         RowKind::TransferSent => {
             let (debit, credit, amount) = both()?;
@@ -352,6 +360,9 @@ fn row_kind(entry: &Entry) -> RowKind {
         Entry::Moved { movement: Movement::Withdrawal, .. } => RowKind::Withdrawal,
         Entry::Moved { movement: Movement::Transfer, .. } => RowKind::Transfer,
         Entry::Reversed { .. } => RowKind::Reversal,
+        Entry::ReversalSent { .. } => RowKind::ReversalSent,
+        Entry::ReversalAccepted(_) => RowKind::ReversalAccepted,
+        Entry::ReversalRefused { .. } => RowKind::ReversalRefused,
         Entry::Sent { .. } => RowKind::TransferSent,
         Entry::Received { .. } => RowKind::TransferReceived,
         Entry::TurnedAway(_) => RowKind::TransferCancelled,
@@ -376,6 +387,7 @@ fn target_customer(command: &Command) -> Option<CustomerId> {
         | Command::Cancel(_)
         | Command::Settle { .. }
         | Command::Reverse { .. }
+        | Command::Return { .. }
         | Command::Freeze(_)
         | Command::Unfreeze(_)
         | Command::Close(_) => None,

@@ -2,7 +2,7 @@
 
 use super::{Message, Verdict};
 use crate::journal::Channel;
-use crate::ledger::{Arrival, Command, Outcome, Target};
+use crate::ledger::{Arrival, Command, Outcome, Past, Target};
 use crate::teller::reason_detail;
 use crate::teller::{Answer, Answered, Arrived, Asked, Caller, Declined, Delivery, Key, Order, Request};
 use bank_proto::{BranchId, ErrorCode, TransactionKey};
@@ -29,6 +29,8 @@ fn arrive(message: &Message, delivery: &Delivery, cancel: bool) -> Request {
     };
     let command = if cancel {
         Command::Cancel(arrival)
+    } else if let Some(original) = delivery.reverses {
+        Command::Return { arrival, original, amount: delivery.amount, past: Past::Unknown }
     } else {
         Command::Receive { arrival, payee: delivery.payee, amount: delivery.amount }
     };
@@ -55,6 +57,9 @@ fn fingerprint(source: BranchId, delivery: &Delivery) -> [u8; 16] {
     };
     hasher.update(&delivery.amount.minor().to_le_bytes());
     hasher.update(delivery.amount.currency().code().as_bytes());
+    if let Some(original) = delivery.reverses {
+        hasher.update(b"r").update(&original.0.to_le_bytes());
+    }
     let mut fingerprint = [0; 16];
     hasher.finalize_xof().fill(&mut fingerprint);
     fingerprint
@@ -71,6 +76,11 @@ fn memo(memo: &str) -> Option<Box<str>> {
 pub(crate) fn verdict(answered: Answered) -> Verdict {
     match answered.answer {
         Answer::Arrived(Arrived::Credited { account, customer }) => Verdict::Credited { account, customer },
+        // The money that was asked back is on its way.
+        Answer::Transfer(view) => match view.payer {
+            Some(account) => Verdict::Credited { account, customer: view.payer_customer },
+            None => Verdict::Undecided(Declined::new(ErrorCode::Internal)),
+        },
         Answer::Arrived(Arrived::Cancelled) => Verdict::Cancelled,
         Answer::Refused(declined) if is_undecided(declined.code) => Verdict::Undecided(declined),
         Answer::Refused(declined) => Verdict::Rejected(declined),

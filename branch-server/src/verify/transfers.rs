@@ -82,6 +82,17 @@ impl Crossings {
                 self.sent.insert((peer, pair_sequence), sent);
                 self.under_way.insert(transfer, (peer, pair_sequence));
             }
+            // A question: no money goes with it. What is sent back for it has a number of its own.
+            Some(Entry::ReversalSent { reversal, peer, pair_sequence, .. }) => {
+                let sent = Sent { transfer: reversal, row: row.sequence, amount: 0, currency: None, end: None };
+                self.sent.insert((peer, pair_sequence), sent);
+                self.under_way.insert(reversal, (peer, pair_sequence));
+            }
+            Some(Entry::ReversalAccepted(arrival)) => {
+                let received = Received { transfer: arrival.transfer, row: row.sequence, credited: Some((0, None)) };
+                self.received.insert((arrival.source, arrival.pair_sequence), received);
+            }
+            Some(Entry::ReversalRefused { reversal, .. }) if with_ends => self.end(reversal, false, row.sequence),
             Some(Entry::Received { arrival, amount, .. }) => {
                 let credited = Some((amount, row.currency));
                 let received = Received { transfer: arrival.transfer, row: row.sequence, credited };

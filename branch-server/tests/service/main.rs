@@ -7,6 +7,7 @@ mod calls;
 mod late;
 mod raw;
 mod restored;
+mod returns;
 mod reversals;
 #[path = "../journal_scenarios/small_disk.rs"]
 mod small_disk;

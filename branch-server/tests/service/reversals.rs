@@ -5,7 +5,7 @@ use crate::transfers::{Client, balance, open_bank, transfer};
 use bank_proto::{BranchId, ErrorCode, TransactionId, wire};
 use branch_server::verify;
 
-fn reverse(original: &str) -> wire::ReverseRequest {
+pub(crate) fn reverse(original: &str) -> wire::ReverseRequest {
     wire::ReverseRequest { original_transaction_id: original.to_owned(), ..wire::ReverseRequest::default() }
 }
 
@@ -13,11 +13,11 @@ async fn pay_in(client: &mut Client, customer: i64, amount: &str) -> String {
     client.deposit(deposit(customer, amount)).await.expect("a receipt").into_inner().transaction_id
 }
 
-async fn refused(client: &mut Client, order: wire::ReverseRequest) -> tonic::Status {
+pub(crate) async fn refused(client: &mut Client, order: wire::ReverseRequest) -> tonic::Status {
     client.reverse(order).await.expect_err("refused")
 }
 
-async fn newest(client: &mut Client, account: &str, kind: &str) -> wire::StatementEntry {
+pub(crate) async fn newest(client: &mut Client, account: &str, kind: &str) -> wire::StatementEntry {
     let question = wire::ListTransactionsRequest {
         account_number: account.to_owned(),
         r#type: kind.to_owned(),
@@ -82,7 +82,7 @@ async fn a_reversal_that_cannot_be_is_refused_by_name_and_moves_nothing() {
     let other = pay_in(&mut client, 1, "1").await;
     let reversal = client.reverse(reverse(&other)).await.expect("reversed").into_inner().transaction_id;
     let derived = {
-        let key = other.parse::<TransactionId>().expect("an id").key.reversed();
+        let key = other.parse::<TransactionId>().expect("an id").key.reversed(0);
         TransactionId { branch: BranchId::new(1).expect("a branch"), key }.to_string()
     };
     let wordy = wire::ReverseRequest { memo: "x".repeat(141), ..reverse(&paid_in) };
@@ -203,7 +203,7 @@ async fn ids_that_the_bank_derives_cannot_be_chosen() {
     let (_bank, mut client) = open_bank(1).await;
     let original = pay_in(&mut client, 1, "10").await;
     let id = original.parse::<TransactionId>().expect("an id");
-    let derived = TransactionId { key: id.key.reversed(), ..id }.to_string();
+    let derived = TransactionId { key: id.key.reversed(0), ..id }.to_string();
     let squatter = wire::DepositRequest { transaction_id: Some(derived), ..deposit(1, "1") };
     let refused = client.deposit(squatter).await.expect_err("the bank's own");
     assert_eq!(code(&refused), Some(ErrorCode::InvalidTransactionId));

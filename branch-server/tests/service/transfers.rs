@@ -30,7 +30,7 @@ pub(crate) fn transfer(from: i64, to: i64, amount: &str) -> wire::TransferReques
     }
 }
 
-fn without_waiting(from: i64, to: i64, amount: &str) -> wire::TransferRequest {
+pub(crate) fn without_waiting(from: i64, to: i64, amount: &str) -> wire::TransferRequest {
     wire::TransferRequest { wait_ms: Some(0), ..transfer(from, to, amount) }
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn look_up(client: &mut Client, id: &str) -> wire::Transfer {
 }
 
 /// Asks until the transfer has ended.
-async fn end_of(client: &mut Client, id: &str) -> wire::Transfer {
+pub(crate) async fn end_of(client: &mut Client, id: &str) -> wire::Transfer {
     loop {
         let found = look_up(client, id).await;
         if !matches!(found.state(), TransferState::Pending | TransferState::Processing) {
@@ -54,13 +54,13 @@ async fn end_of(client: &mut Client, id: &str) -> wire::Transfer {
     }
 }
 
-async fn account_of(client: &mut Client, customer: i64) -> String {
+pub(crate) async fn account_of(client: &mut Client, customer: i64) -> String {
     client.query(query(customer)).await.expect("a balance").into_inner().account_number
 }
 
 /// Invariants I1 and I2, over the trial balances of all branches: what the clearing accounts of each
 /// pair say, and the sum of the customers' money.
-async fn check_books(client: &mut Client, in_flight: &str) {
+pub(crate) async fn check_books(client: &mut Client, in_flight: &str) {
     let mut clearing = 0;
     for branch_id in 1..=10 {
         let books = client.get_trial_balance(wire::GetTrialBalanceRequest { branch_id }).await.expect("books");

@@ -219,9 +219,22 @@ fn receipt_from_wire(wire: proto::Receipt) -> answer::Receipt {
     }
 }
 
+fn transfer_state(state: proto::TransferState) -> (TransferResult, TransferState) {
+    match state {
+        proto::TransferState::Completed => (TransferResult::Success, TransferState::Completed),
+        proto::TransferState::Failed => (TransferResult::Failure, TransferState::Failed),
+        proto::TransferState::Processing => (TransferResult::Pending, TransferState::Processing),
+        proto::TransferState::Pending | proto::TransferState::Unspecified => {
+            (TransferResult::Pending, TransferState::Pending)
+        }
+    }
+}
+
 fn reversal_from_wire(wire: proto::Reversal) -> answer::Reversal {
+    let (result, state) = transfer_state(wire.state());
     answer::Reversal {
-        result: Success::Success,
+        result,
+        state,
         transaction_id: wire.transaction_id,
         kind: "reversal",
         original_transaction_id: wire.original_transaction_id,
@@ -237,14 +250,7 @@ fn reversal_from_wire(wire: proto::Reversal) -> answer::Reversal {
 }
 
 fn transfer_from_wire(wire: proto::Transfer) -> answer::Transfer {
-    let (result, state) = match wire.state() {
-        proto::TransferState::Completed => (TransferResult::Success, TransferState::Completed),
-        proto::TransferState::Failed => (TransferResult::Failure, TransferState::Failed),
-        proto::TransferState::Processing => (TransferResult::Pending, TransferState::Processing),
-        proto::TransferState::Pending | proto::TransferState::Unspecified => {
-            (TransferResult::Pending, TransferState::Pending)
-        }
-    };
+    let (result, state) = transfer_state(wire.state());
     answer::Transfer {
         result,
         transaction_id: wire.transaction_id,

@@ -29,14 +29,19 @@ struct Body {
 /// Takes a transaction back
 ///
 /// A transaction of its own moves the same money the other way; nothing is edited. A deposit, a
-/// withdrawal, an opening balance or a transfer within a branch can be reversed once, for ever; what was
-/// refused, moved no money or is a reversal itself cannot. Refused when whoever must give the money back
-/// does not have it.
+/// withdrawal, an opening balance or a transfer can be reversed once, for ever; what was refused, moved no
+/// money or is a reversal itself cannot. Refused when whoever must give the money back does not have it. A
+/// transfer to another branch is sent back by that branch: until the money is here the answer is 202, and the
+/// same Idempotency-Key asks again.
 #[utoipa::path(
     post, path = "/v1/transactions/{id}/reversal", tag = "Transactions",
     params(("id" = String, Path, description = "The transaction_id of what is to be reversed"), WriteHeaders),
     request_body = Option<Body>,
-    responses((status = 200, description = "Booked, with the balance right after it", body = Reversal), WriteProblems)
+    responses(
+        (status = 200, description = "The money is back; with the balance right after it", body = Reversal),
+        (status = 202, description = "Another branch is to send it back; ask again under the same key", body = Reversal),
+        WriteProblems
+    )
 )]
 pub(crate) async fn order(
     State(app): State<Arc<App>>,

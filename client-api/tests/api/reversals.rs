@@ -32,6 +32,7 @@ async fn a_deposit_is_taken_back_once() {
       "original_transaction_id": "[original]",
       "original_type": "deposit",
       "result": "success",
+      "state": "COMPLETED",
       "transaction_id": "[transaction_id]",
       "type": "reversal"
     }
@@ -137,4 +138,36 @@ async fn a_batch_reverses_too() {
     "reversal" "1000.00"
     ALREADY_REVERSED null
     "#);
+}
+
+#[tokio::test]
+async fn a_transfer_to_another_branch_is_taken_back_when_that_branch_has_sent_the_money() {
+    let bank = RealBank::open(2).await;
+    let pay = json!({"customer_id": 1, "type": "transfer", "amount": 25, "to_customer_id": 2, "wait_ms": 30_000});
+    let paid = bank.api.post("/transaction", pay).await.json();
+    let original = paid["transaction_id"].as_str().expect("an id").to_owned();
+    bank.api.post("/transaction", json!({"customer_id": 2, "type": "withdraw", "amount": 1025})).await;
+    let ended = async |key: &str| loop {
+        let told = bank.api.post_as(key, &path(&original), json!({})).await;
+        if told.status != 202 {
+            return told;
+        }
+        assert_eq!(
+            (&told.json()["result"], &told.json()["state"]),
+            (&json!("pending"), &json!("PROCESSING")),
+            "{}",
+            told.text
+        );
+        tokio::task::yield_now().await;
+    };
+    let gone = ended("first").await;
+    assert_eq!(gone.refusal(), "422 REVERSAL_REFUSED");
+    assert_eq!(
+        (&gone.json()["cause"], &gone.json()["state"], &gone.json()["balance"]),
+        (&json!("INSUFFICIENT_FUNDS"), &json!("FAILED"), &Value::Null)
+    );
+    pay_in(&bank, 2, "25").await;
+    let done = ended("second").await;
+    assert_eq!((done.status.as_u16(), &done.json()["balance"]), (200, &json!("1000.00")));
+    assert_eq!(ended("third").await.refusal(), "422 ALREADY_REVERSED");
 }

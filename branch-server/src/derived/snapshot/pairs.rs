@@ -33,6 +33,8 @@ pub(super) fn encode(ledger: &Ledger, bytes: &mut Vec<u8>) {
         bytes.extend_from_slice(&outgoing.debited.0.to_le_bytes());
         bytes.extend_from_slice(&outgoing.row.to_le_bytes());
         bytes.extend_from_slice(&outgoing.sent_at.0.to_le_bytes());
+        bytes.push(u8::from(outgoing.original.is_some()));
+        bytes.extend_from_slice(&outgoing.original.map_or(0, |original| original.0).to_le_bytes());
     }
 }
 
@@ -58,7 +60,13 @@ pub(super) fn decode(reader: &mut Reader<'_>, ledger: &mut Ledger) -> Option<()>
         let amount = Money::from_minor(minor, Currency::from_numeric(u16::from_le_bytes(reader.array()?))?);
         let debited = AccountSerial(reader.u32()?);
         let (row, sent_at) = (reader.u64()?, Timestamp(reader.i64()?));
-        let outgoing = Outgoing { transfer, payee, amount, debited, row, sent_at };
+        // Books written before there were these are shorter, and as good as none.
+        let original = match (reader.u8()?, u128::from_le_bytes(reader.array()?)) {
+            (0, 0) => None,
+            (1, original) => Some(TransactionKey(original)),
+            _ => return None,
+        };
+        let outgoing = Outgoing { transfer, payee, amount, debited, row, sent_at, original };
         ledger.restore_outgoing(peer, pair_sequence, outgoing);
     }
     Some(())

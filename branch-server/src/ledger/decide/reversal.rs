@@ -1,17 +1,32 @@
 //! Reversals: the same money the other way, once.
 
 use super::{Draft, covers, takes_movements};
-use crate::ledger::{Entries, Entry, Ledger, Movement, Past, PayeeProblem, Refusal};
-use bank_proto::{Money, TransactionKey};
+use crate::ledger::{Arrival, Entries, Entry, Ledger, Movement, Past, PayeeProblem, Refusal, Target};
+use bank_proto::{BranchId, Money, TransactionKey};
 
 impl Ledger {
     /// Checks, in this order: that there is an original, that it can be reversed, that it was not, that
-    /// whoever must give takes movements, and whoever gets it back, and that the money is there.
-    pub(super) fn decide_reverse(&self, original: TransactionKey, past: Past) -> Result<Entries, Refusal> {
+    /// whoever must give takes movements, and whoever gets it back, and that the money is there. Of a
+    /// transfer to another branch the giver and the money are that branch's to check.
+    pub(super) fn decide_reverse(
+        &self,
+        original: TransactionKey,
+        reversal: TransactionKey,
+        past: Past,
+    ) -> Result<Entries, Refusal> {
         let (movement, debit, credit, amount) = match past {
             Past::Unknown => return Err(Refusal::TransactionNotFound),
             Past::Irreversible => return Err(Refusal::NotReversible),
             Past::Reversed { by } => return Err(Refusal::AlreadyReversed { by }),
+            Past::UnderWay => return Err(Refusal::TransfersInFlight),
+            Past::Crossed { peer, payer, payee, amount, attempt } => {
+                takes_movements(self.expect_account(payer))
+                    .map_err(|refusal| of_receiver(Movement::Transfer, refusal))?;
+                let pair_sequence = self.next_to(peer)?;
+                let entry =
+                    Entry::ReversalSent { reversal, original, attempt, peer, payee, pair_sequence, payer, amount };
+                return Ok(Entries(vec![entry]));
+            }
             // What was received is given back.
             Past::Moved { movement, debit, credit, amount } => (movement, credit, debit, amount),
         };
@@ -23,6 +38,41 @@ impl Ledger {
         draft.fits(debit, credit, amount)?;
         draft.entries.push(Entry::Reversed { original, movement, debit, credit, amount });
         Ok(Entries(draft.entries))
+    }
+
+    /// At the payee's branch: checks that the transfer was credited here, as it is said to have been, that
+    /// the payee's account takes movements and has the money, and that one more transfer may leave.
+    pub(super) fn decide_return(&self, arrival: Arrival, money: Money, past: Past) -> Result<Entries, Refusal> {
+        let Past::Moved { credit: payee, debit: clearing, amount, .. } = past else {
+            return Err(Refusal::TransactionNotFound);
+        };
+        let account = self.expect_account(payee);
+        if Money::from_minor(amount, account.currency) != money {
+            return Err(Refusal::NotReversible);
+        }
+        takes_movements(account)?;
+        covers(account, money)?;
+        let mut draft = Draft::new(self);
+        draft.fits(payee, clearing, amount)?;
+        draft.entries.push(Entry::ReversalAccepted(arrival));
+        draft.entries.push(Entry::Sent {
+            transfer: arrival.transfer.arrival(arrival.source),
+            peer: arrival.source,
+            payee: Target::Account(arrival.payer),
+            pair_sequence: self.next_to(arrival.source)?,
+            debit: payee,
+            credit: clearing,
+            amount,
+        });
+        Ok(Entries(draft.entries))
+    }
+
+    /// The number of the next transfer to a peer, if one more may leave.
+    pub(super) fn next_to(&self, peer: BranchId) -> Result<u64, Refusal> {
+        match self.pairs.get(&peer) {
+            Some(pair) if !pair.has_room() => Err(Refusal::ClearingLimitExceeded),
+            pair => Ok(pair.map_or(0, |pair| pair.sent) + 1),
+        }
     }
 }
 

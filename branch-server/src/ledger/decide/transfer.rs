@@ -37,14 +37,10 @@ impl Ledger {
         payee: Target,
         transfer: TransactionKey,
     ) -> Result<Entries, Refusal> {
-        let pair = self.pairs.get(&peer);
-        if pair.is_some_and(|pair| !pair.has_room()) {
-            return Err(Refusal::ClearingLimitExceeded);
-        }
+        let pair_sequence = self.next_to(peer)?;
         let mut draft = Draft::new(self);
         let credit = draft.house_account(AccountKind::Clearing(peer), money.currency())?;
         draft.fits(debit, credit, money.minor())?;
-        let pair_sequence = pair.map_or(0, |pair| pair.sent) + 1;
         let amount = money.minor();
         draft.entries.push(Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount });
         Ok(Entries(draft.entries))
@@ -72,6 +68,10 @@ impl Ledger {
         let entry = match outcome {
             Outcome::Credited { account, customer } => {
                 Entry::Completed { transfer, peer, peer_epoch, account, customer }
+            }
+            // Nothing was sent but a question.
+            Outcome::Returned if outgoing.original.is_some() => {
+                Entry::ReversalRefused { reversal: transfer, peer, peer_epoch }
             }
             Outcome::Returned => {
                 let mut draft = Draft::new(self);

@@ -54,6 +54,13 @@ pub enum TransferEnd {
         /// When the payer's branch learned it.
         at: Timestamp,
     },
+    /// Another branch does not send money back that it was asked for.
+    Refused {
+        /// Why.
+        reason: Declined,
+        /// When.
+        at: Timestamp,
+    },
     /// The payer has it again.
     Returned {
         /// Why.
@@ -84,6 +91,10 @@ impl TransferView {
                 self.state = TransferState::Completed;
                 self.payee = Some(payee);
                 self.payee_customer = customer.or(self.payee_customer);
+                self.ended_at = Some(at);
+            }
+            TransferEnd::Refused { reason, at } => {
+                self.state = TransferState::Failed(reason);
                 self.ended_at = Some(at);
             }
             TransferEnd::Returned { reason, balance, at } => {

@@ -40,8 +40,20 @@ impl Desk {
                 let account = rows::customers_side(movement, credit, debit);
                 let receipt = receipt(last, movement, account, amount);
                 let original = TransactionId { branch: self.branch, key: original };
-                Ok(Answer::Reversed(Reversal { original, receipt }))
+                let (reversal, peer, state) = (last.transaction, None, TransferState::Completed);
+                Ok(Answer::Reversed(Box::new(Reversal { reversal, original, receipt, peer, state })))
             }
+            Some(Entry::ReversalSent { reversal, original, peer, payer, amount, .. }) => {
+                let receipt = receipt(last, Movement::Transfer, payer, amount);
+                let original = TransactionId { branch: self.branch, key: original };
+                let (peer, state) = (Some(peer), TransferState::Processing);
+                Ok(Answer::Reversed(Box::new(Reversal { reversal, original, receipt, peer, state })))
+            }
+            Some(Entry::ReversalAccepted(_)) => Err(Fatal(format!("row {} is followed by no transfer", last.sequence))),
+            Some(Entry::ReversalRefused { .. }) => Ok(Answer::Ended(TransferEnd::Refused {
+                reason: rows::declined_of(last).map_err(damaged)?,
+                at: last.booked_at,
+            })),
             Some(Entry::Sent { peer, payee, debit, amount, .. }) => {
                 let view = self.transfer_view(last, peer, debit, amount, TransferState::Processing);
                 Ok(Answer::Transfer(Box::new(view.to(payee))))
@@ -130,7 +142,11 @@ impl Desk {
 
     /// A transfer with its end, if it has ended since it was sent.
     pub(super) fn with_end(&mut self, answer: Answer) -> Result<Answer, Fatal> {
-        let Answer::Transfer(view) = answer else { return Ok(answer) };
+        let view = match answer {
+            Answer::Transfer(view) => view,
+            Answer::Reversed(reversal) => return Ok(Answer::Reversed(Box::new(self.as_it_stands(*reversal)?))),
+            answer => return Ok(answer),
+        };
         if view.state != TransferState::Processing {
             return Ok(Answer::Transfer(view));
         }
