@@ -6,7 +6,7 @@
 use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, Money, TransactionKey};
 use branch_server::environment::SystemClock;
 use branch_server::journal::{Channel, Journal};
-use branch_server::ledger::{Arrival, Command, Target};
+use branch_server::ledger::{Arrival, Command, Past, Target};
 use branch_server::teller::opening::open_branch;
 use branch_server::teller::{Answer, Answered, Arrived, Asked, Caller, Desk, Job, Key, Order, Read, Request};
 use std::path::Path;
@@ -71,6 +71,15 @@ impl Destination {
 
     /// What becomes of a transfer, in a word; "again" when that was told before.
     fn hear(&mut self, told: Told) -> String {
+        self.hear_of(told, None)
+    }
+
+    /// The same for the question for the money of transfer `original`.
+    fn hear_asked_back(&mut self, told: Told, original: u128) -> String {
+        self.hear_of(told, Some(TransactionKey(original)))
+    }
+
+    fn hear_of(&mut self, told: Told, original: Option<TransactionKey>) -> String {
         let arrival = Arrival {
             source: branch(1),
             transfer: TransactionKey(told.key),
@@ -81,13 +90,18 @@ impl Destination {
         };
         let payee = Target::Customer(CustomerId::new(2).expect("a customer"));
         let amount = Money::from_minor(told.minor, Currency::USD);
-        let command = if told.credit { Command::Receive { arrival, payee, amount } } else { Command::Cancel(arrival) };
+        let command = match original {
+            _ if !told.credit => Command::Cancel(arrival),
+            Some(original) => Command::Return { arrival, original, amount, past: Past::Unknown },
+            None => Command::Receive { arrival, payee, amount },
+        };
         let fingerprint = [u8::try_from(told.minor % 251).expect("small"); 16];
         let order = order(TransactionKey(told.key).arrival(branch(1)), fingerprint, command);
         let answered = self.ask(Request::Arrive { order, arrival, lowest_outstanding: told.lowest });
         let word = match &answered.answer {
             Answer::Arrived(Arrived::Credited { .. }) => "credited".to_owned(),
             Answer::Arrived(Arrived::Cancelled) => "cancelled".to_owned(),
+            Answer::Transfer(_) => "sent back".to_owned(),
             Answer::Refused(declined) => declined.code.to_string(),
             other => panic!("{other:?}"),
         };
@@ -180,4 +194,42 @@ fn numbers_that_do_not_fit_the_past_suspend_the_pair() {
     assert_eq!(destination.hear(told(1, CREDIT)), "credited");
     assert_eq!(destination.hear(Told { lowest: 3, ..told(3, CREDIT) }), "credited");
     assert_eq!(destination.balance(), "1030.00");
+}
+
+#[test]
+fn money_that_is_asked_back_is_sent_once_however_often_it_is_asked() {
+    let mut destination = Destination::open();
+    assert_eq!(destination.hear(told(1, CREDIT)), "credited");
+    assert_eq!(destination.hear_asked_back(told(2, CREDIT), 1), "sent back");
+    assert_eq!(destination.hear_asked_back(told(2, CREDIT), 1), "sent back again");
+    let mut destination = destination.reopened();
+    assert_eq!(destination.hear_asked_back(told(2, CREDIT), 1), "sent back again");
+    // Too late to give up.
+    assert_eq!(destination.hear_asked_back(told(2, CANCEL), 1), "sent back again");
+    assert_eq!(destination.balance(), "1000.00");
+}
+
+#[test]
+fn what_was_given_up_is_not_sent_back_when_the_question_comes_after_all() {
+    let mut destination = Destination::open();
+    assert_eq!(destination.hear(told(1, CREDIT)), "credited");
+    assert_eq!(destination.hear_asked_back(told(2, CANCEL), 1), "cancelled");
+    let mut destination = destination.reopened();
+    assert_eq!(destination.hear_asked_back(told(2, CREDIT), 1), "cancelled again");
+    assert_eq!(destination.balance(), "1010.00");
+}
+
+#[test]
+fn only_what_was_credited_is_sent_back_and_no_refusal_is_forgotten() {
+    let mut destination = Destination::open();
+    assert_eq!(destination.hear(told(1, CANCEL)), "cancelled");
+    assert_eq!(destination.hear(told(2, CREDIT)), "credited");
+    assert_eq!(destination.hear_asked_back(told(3, CREDIT), 1), "TRANSACTION_NOT_FOUND");
+    assert_eq!(destination.hear_asked_back(told(4, CREDIT), 77), "TRANSACTION_NOT_FOUND");
+    assert_eq!(destination.hear_asked_back(Told { minor: 1_001, ..told(5, CREDIT) }, 2), "NOT_REVERSIBLE");
+    let mut destination = destination.reopened();
+    assert_eq!(destination.hear_asked_back(told(3, CREDIT), 1), "TRANSACTION_NOT_FOUND again");
+    // A number that was another message's: the source has forgotten a reversal, and gets no second one.
+    assert_eq!(destination.hear_asked_back(Told { key: 99, ..told(4, CREDIT) }, 2), "PAIR_SUSPENDED");
+    assert_eq!(destination.balance(), "1010.00");
 }
