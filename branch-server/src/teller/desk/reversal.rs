@@ -66,7 +66,7 @@ impl Desk {
     fn last_attempt(&mut self, original: TransactionKey) -> Result<Attempt, Fatal> {
         for attempt in 0..limits::REVERSAL_ATTEMPTS {
             let Some(rows) = self.stored_rows(original.reversed(attempt))? else { return Ok(Attempt::None(attempt)) };
-            // Somebody may have used the derived key as the id of an order: it cannot lead to a reversal any more.
+            // No caller can choose a derived key; whatever else stands there, nothing is reversed on its word.
             let Some(row) = rows.first() else { return Ok(Attempt::Blocked) };
             let by = TransactionId { branch: self.branch, key: row.transaction };
             match rows::entry_of(row).map_err(damaged)? {
