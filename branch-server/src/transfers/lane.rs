@@ -33,6 +33,8 @@ pub(super) struct Lane {
     due: BTreeMap<u64, Due>,
     /// How often in a row the other branch was not heard.
     failures: u32,
+    /// Something does not get through, and the log knows.
+    is_troubled: bool,
 }
 
 /// A transfer that has not ended.
@@ -46,7 +48,7 @@ struct Due {
 
 impl Lane {
     pub(super) fn new(bank: Arc<Bank>, source: Source, peer: BranchId) -> Lane {
-        Lane { bank, source, peer, due: BTreeMap::new(), failures: 0 }
+        Lane { bank, source, peer, due: BTreeMap::new(), failures: 0, is_troubled: false }
     }
 
     /// Delivers whatever comes, until the courier is gone.
@@ -64,10 +66,13 @@ impl Lane {
                 self.take(parcel);
             }
             match self.round().await {
-                Ok(()) => self.recovered(),
+                Ok(()) => {
+                    self.failures = 0;
+                    self.recovered();
+                }
                 Err(declined) => {
                     self.failures = self.failures.saturating_add(1);
-                    self.report(&declined, self.failures);
+                    self.report(&declined);
                     tokio::time::sleep(self.pause(self.failures)).await;
                 }
             }
@@ -87,26 +92,30 @@ impl Lane {
             return Ok(());
         }
         let heard = self.bank.deliver(message).await?;
-        let mut decided = Vec::new();
+        let (mut decided, mut undecided) = (Vec::new(), Vec::new());
         for (number, verdict) in numbers.into_iter().zip(heard.verdicts) {
             match verdict {
-                Verdict::Undecided(declined) => self.postpone(number, &declined),
+                Verdict::Undecided(declined) => undecided.push((number, declined)),
                 verdict => decided.push((number, verdict)),
             }
         }
-        self.book(heard.epoch, decided).await
+        self.book(heard.epoch, decided, &mut undecided).await?;
+        for (number, _) in &undecided {
+            self.postpone(*number);
+        }
+        if let Some((_, declined)) = undecided.first() {
+            self.report(declined);
+        }
+        Ok(())
     }
 
     /// Asks for a transfer again later, and meanwhile for the others.
-    fn postpone(&mut self, number: u64, declined: &Declined) {
-        let Some(due) = self.due.get_mut(&number) else { return };
-        due.undecided = due.undecided.saturating_add(1);
-        let undecided = due.undecided;
+    fn postpone(&mut self, number: u64) {
+        let Some(undecided) = self.due.get(&number).map(|due| due.undecided.saturating_add(1)) else { return };
         let next = self.bank.now() + self.pause(undecided);
         if let Some(due) = self.due.get_mut(&number) {
-            due.next = next;
+            (due.undecided, due.next) = (undecided, next);
         }
-        self.report(declined, undecided);
     }
 
     fn message(&self) -> Message {
@@ -126,8 +135,14 @@ impl Lane {
         }
     }
 
-    /// Ends transfers as the payee's branch said, in the payer's journal, and tells who waits.
-    async fn book(&mut self, peer_epoch: u64, decided: Vec<(u64, Verdict)>) -> Result<(), Declined> {
+    /// Ends transfers as the payee's branch said, in the payer's journal, and tells who waits. What cannot
+    /// be ended now is left undecided.
+    async fn book(
+        &mut self,
+        peer_epoch: u64,
+        decided: Vec<(u64, Verdict)>,
+        undecided: &mut Vec<(u64, Declined)>,
+    ) -> Result<(), Declined> {
         let mut numbers = Vec::with_capacity(decided.len());
         let mut requests: Vec<Asked> = Vec::with_capacity(decided.len());
         for (number, verdict) in decided {
@@ -155,41 +170,50 @@ impl Lane {
                         self.source.watchers.tell(parcel.delivery.transfer, &end);
                     }
                 }
-                Answer::Refused(declined) => self.postpone(number, &declined),
-                _ => self.postpone(number, &Declined::new(ErrorCode::Internal)),
+                Answer::Refused(declined) => undecided.push((number, declined)),
+                _ => undecided.push((number, Declined::new(ErrorCode::Internal))),
             }
         }
         Ok(())
     }
 
+    /// Says so when everything gets through again.
     fn recovered(&mut self) {
-        if self.failures > 0 {
-            tracing::info!(branch = %self.source.branch, peer = %self.peer, failures = self.failures, "transfers get through again");
+        if self.is_troubled && self.due.values().all(|due| due.undecided == 0) {
+            self.is_troubled = false;
+            self.measure();
+            tracing::info!(branch = %self.source.branch, peer = %self.peer, "transfers get through again");
         }
-        self.failures = 0;
     }
 
-    /// Says what is wrong when it begins, and again when a transfer is under way for too long.
-    fn report(&self, declined: &Declined, times: u32) {
-        metrics::counter!("florin_transfer_delivery_failures_total", "branch" => self.source.branch.to_string(), "peer" => self.peer.to_string())
-            .increment(1);
+    /// Says what is wrong when it begins: once, however many transfers it holds up and for however long.
+    fn report(&mut self, declined: &Declined) {
         let (branch, peer, code) = (self.source.branch, self.peer, declined.code);
+        let labels = [("branch", branch.to_string()), ("peer", peer.to_string())];
+        metrics::counter!("florin_transfer_delivery_failures_total", &labels).increment(1);
+        self.measure();
+        if std::mem::replace(&mut self.is_troubled, true) {
+            return;
+        }
         let reason = declined.metadata.get("reason").map_or("", String::as_str);
         let waiting = self.due.len();
         match code {
             // Not a matter of waiting: one of the two branches is not what it was.
-            ErrorCode::PairSuspended | ErrorCode::StaleEpoch | ErrorCode::IdempotencyKeyReused if times == 1 => {
+            ErrorCode::PairSuspended | ErrorCode::StaleEpoch | ErrorCode::IdempotencyKeyReused => {
                 tracing::error!(%branch, %peer, %code, reason, waiting, "transfers to another branch are suspended; the two must be reconciled");
             }
-            _ if times == 1 => {
+            _ => {
                 tracing::warn!(%branch, %peer, %code, reason, waiting, "transfers do not get through; they are tried again");
             }
-            _ => {}
         }
+    }
+
+    /// How many transfers are under way for too long.
+    fn measure(&self) {
         let now = self.bank.wall_clock();
         let overdue = self.due.values().filter(|due| now.since(due.parcel.sent_at) > ALERT).count();
-        metrics::gauge!("florin_transfers_overdue", "branch" => branch.to_string(), "peer" => peer.to_string())
-            .set(u32::try_from(overdue).unwrap_or(u32::MAX));
+        let labels = [("branch", self.source.branch.to_string()), ("peer", self.peer.to_string())];
+        metrics::gauge!("florin_transfers_overdue", &labels).set(u32::try_from(overdue).unwrap_or(u32::MAX));
     }
 
     /// A random part of a limit that doubles with every time.

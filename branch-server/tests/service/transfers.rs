@@ -2,7 +2,7 @@
 
 use crate::bank::{TestBank, code, deposit, initialize, query};
 use bank_proto::wire::bank_service_client::BankServiceClient;
-use bank_proto::{BranchId, ErrorCode, TransactionKey, wire};
+use bank_proto::{BranchId, ErrorCode, TransactionKey, limits, wire};
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
@@ -373,4 +373,46 @@ async fn a_forwarded_transfer_is_told_as_it_stands_before_its_caller_gives_up() 
     order.set_timeout(std::time::Duration::from_secs(3));
     let told = client.transfer(order).await.expect("where it stands").into_inner();
     assert_eq!((told.state(), told.balance.as_str()), (TransferState::Processing, "990.00"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transfers_that_cannot_end_yet_keep_nobody_else_waiting() {
+    // As much as one order may name; 9223 times that, and one more leaves 64 bits.
+    let most = "1000000000000000";
+    let (mut bank, mut client) = open_bank(2).await;
+    let many = |kind: wire::operation::Kind, count: usize| wire::BatchRequest {
+        operations: vec![wire::Operation { kind: Some(kind) }; count],
+    };
+    let deposits = |customer, count| {
+        let order = wire::DepositRequest { currency: "JPY".to_owned(), ..deposit(customer, most) };
+        many(wire::operation::Kind::Deposit(order), count)
+    };
+    let transfers = |order: wire::TransferRequest| {
+        let order = wire::TransferRequest { currency: "JPY".to_owned(), ..order };
+        many(wire::operation::Kind::Transfer(order), limits::DELIVERIES)
+    };
+    for (customer, count) in [(1, 8_192), (1, 9_223 - 8_192), (3, limits::DELIVERIES)] {
+        client.batch(deposits(customer, count)).await.expect("answers");
+    }
+    // As many as one message between branches holds, to a branch whose server is away. Meanwhile their
+    // room is taken, and what is turned away there does not fit any more.
+    let gone = bank.servers.remove(1);
+    let address = gone.address();
+    gone.stop().await;
+    let sent = client.batch(transfers(without_waiting(1, 52, most))).await.expect("answers").into_inner();
+    let Some(wire::operation_result::Kind::Transfer(first)) = sent.results[0].kind.clone() else {
+        panic!("a transfer is accepted");
+    };
+    let filled = client.batch(transfers(transfer(3, 1, most))).await.expect("answers").into_inner();
+    for result in filled.results {
+        let Some(wire::operation_result::Kind::Transfer(done)) = result.kind else { panic!("a transfer is accepted") };
+        assert_eq!(done.state(), TransferState::Completed);
+    }
+    let listener = TcpListener::bind(address).await.expect("the port again");
+    let back = bank.start_server(1, listener).await;
+    bank.servers.push(back);
+
+    let honest = client.transfer(without_waiting(1, 2, "10")).await.expect("accepted").into_inner();
+    assert_eq!(end_of(&mut client, &honest.transaction_id).await.state(), TransferState::Completed);
+    assert_eq!(look_up(&mut client, &first.transaction_id).await.state(), TransferState::Processing);
 }
