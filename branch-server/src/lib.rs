@@ -6,12 +6,14 @@
 //! 4. [`journal`]: stores the batch as one group commit and syncs it
 //! 5. [`service`]: the answer becomes a wire message
 //!
-//! Beside that path: [`transfers`] (money on its way to other branches), [`derived`] (snapshots and ids, made from the journal and deletable),
+//! Beside that path: [`transfers`] (money on its way to other branches), [`cut`] (the books of all branches
+//! together), [`derived`] (snapshots and ids, made from the journal and deletable),
 //! [`verify`] (proves all of it again), and the process itself: [`Settings`], [`start`], [`run`].
 
 #![forbid(unsafe_code)]
 
 mod branches;
+pub mod cut;
 pub mod data_directory;
 pub mod derived;
 pub mod environment;

@@ -9,6 +9,7 @@
 //! - [`forward`]: how a request came here, and its way on to another server
 //! - [`waiting`]: answers to transfers that are still under way
 //! - [`inter_branch`]: what branches say to each other
+//! - [`cut`]: the books of all branches together
 //! - [`grpc`]: the service itself
 //! - [`stream`]: a conversation of many operations
 //! - [`own_words`]: the bank's codes for what tonic refuses by itself
@@ -17,6 +18,7 @@
 //! - [`history`]: an account's pages, read from the journal without disturbing the teller
 
 mod bank;
+mod cut;
 mod damage;
 mod deadline;
 mod follow;

@@ -17,5 +17,5 @@ mod watch;
 
 pub(crate) use courier::Courier;
 pub(crate) use message::{Heard, Message, Verdict};
-pub(crate) use orders::{arrival, verdict};
+pub(crate) use orders::{arrival, heard};
 pub(crate) use watch::{Watch, Watchers};

@@ -8,8 +8,10 @@ use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
+mod books;
 mod reversal;
 
+pub(crate) use books::{Amount, BankTrialBalance, Position, PositionLine, Positions, TrialBalance, TrialBalanceLine};
 pub(crate) use reversal::Reversal;
 
 /// `"result":"success"`.
@@ -278,32 +280,6 @@ pub(crate) struct HistoryEntry {
     /// On a reversal: what it takes back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) original_transaction_id: Option<String>,
-}
-
-/// A branch's books: the sums of all accounts by kind and currency.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TrialBalance {
-    pub(crate) branch_id: u32,
-    /// True when debits equal credits in every currency.
-    pub(crate) balanced: bool,
-    /// The journal's row at which these sums hold.
-    pub(crate) sequence: i64,
-    #[schema(value_type = Option<String>, format = DateTime)]
-    #[serde(serialize_with = "rfc3339")]
-    pub(crate) as_of: Option<Timestamp>,
-    pub(crate) lines: Vec<TrialBalanceLine>,
-}
-
-/// The sums of one kind of account in one currency.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct TrialBalanceLine {
-    /// `customer`, `vault_cash`, `capital` and so on.
-    pub(crate) account_kind: String,
-    pub(crate) currency: String,
-    pub(crate) debit: String,
-    pub(crate) credit: String,
-    /// How many accounts.
-    pub(crate) accounts: i64,
 }
 
 /// A branch as its server sees it.

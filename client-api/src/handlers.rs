@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 pub(crate) mod batches;
+pub(crate) mod books;
 pub(crate) mod branches;
 pub(crate) mod customers;
 pub(crate) mod history;

@@ -2,7 +2,7 @@
 
 use crate::app::App;
 use crate::envelope;
-use crate::handlers::{accounts, batches, branches, customers, history, movements, operations, reversals};
+use crate::handlers::{accounts, batches, books, branches, customers, history, movements, operations, reversals};
 use crate::handlers::{transaction, transfers};
 use crate::openapi;
 use crate::problem::Problem;
@@ -34,7 +34,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(reversals::order))
         .routes(routes!(batches::run));
 
-    let bank_staff = OpenApiRouter::new().routes(routes!(branches::list)).routes(routes!(branches::trial_balance));
+    let bank_staff = OpenApiRouter::new()
+        .routes(routes!(branches::list))
+        .routes(routes!(branches::trial_balance))
+        .routes(routes!(books::trial_balance))
+        .routes(routes!(books::positions));
 
     let operators = OpenApiRouter::new()
         .routes(routes!(operations::livez))

@@ -1,5 +1,6 @@
 //! Which branch, hosted here or by a peer: one way for single calls, batches and streams.
 
+use super::cut::Cuts;
 use super::forward::{Bundle, Journey, forward, is_write, unanswered};
 use super::hosted::{Closed, Hosted, OpenBranch};
 use super::inbound::{self, IdOrigin};
@@ -39,6 +40,10 @@ pub(crate) struct Bank {
     principal: Arc<str>,
     /// A place for each follower of a journal: every one holds a connection to a store.
     followers: Arc<Semaphore>,
+    /// Cuts through the whole bank, for those who ask at the same time.
+    pub(super) cuts: Cuts,
+    /// The place of whoever reads an earlier row's books: they stand in memory as a whole.
+    past: Arc<Semaphore>,
     /// True from the moment when the server was told to stop.
     draining: watch::Sender<bool>,
 }
@@ -102,6 +107,8 @@ impl Bank {
             clock,
             principal,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            cuts: Cuts::default(),
+            past: Arc::new(Semaphore::new(1)),
             draining: watch::Sender::new(false),
         }
     }
@@ -127,6 +134,16 @@ impl Bank {
     /// The server that hosts a branch, for what branches say to each other.
     pub(super) fn inter_branch(&self, branch: BranchId) -> Option<InterBranchServiceClient<Channel>> {
         self.inter_branch.get(self.assignment.server_of(branch)? as usize)?.clone()
+    }
+
+    /// All other servers, for what branches say to each other.
+    pub(super) fn all_inter_branch(&self) -> impl Iterator<Item = InterBranchServiceClient<Channel>> {
+        self.inter_branch.iter().flatten().cloned()
+    }
+
+    /// The place of the one who reads an earlier row's books, when it is free.
+    pub(super) async fn admit_past(&self) -> Result<OwnedSemaphorePermit, Declined> {
+        self.past.clone().acquire_owned().await.map_err(|_| Declined::new(ErrorCode::BranchUnavailable))
     }
 
     /// A place for one more follower of a journal, for as long as the permit lives.

@@ -1,6 +1,7 @@
 //! The service itself: every RPC, and how each call came here.
 
 use super::bank::{Bank, Place};
+use super::cut;
 use super::deadline::{DEFAULT_TIMEOUT, Deadline};
 use super::follow;
 use super::forward::Journey;
@@ -8,6 +9,7 @@ use super::history;
 use super::inbound;
 use super::outbound;
 use super::stream;
+use crate::cut::BankCut;
 use crate::teller::{Answer, Declined, Read, Request as Asked};
 use bank_proto::wire::bank_service_server::BankService;
 use bank_proto::wire::operation::Kind;
@@ -45,6 +47,15 @@ impl BankEdge {
     async fn one<T>(&self, request: Request<T>, kind: impl FnOnce(T) -> Kind) -> Result<ResultKind, Status> {
         let journey = self.journey(&request);
         self.0.one(kind(request.into_inner()), &journey).await
+    }
+
+    /// The cut that a token names, or one now.
+    async fn cut(&self, token: &str, journey: &Journey) -> Result<Arc<BankCut>, Status> {
+        let cut = match token {
+            "" => self.0.cut(journey.deadline).await,
+            token => self.0.cut_again(token, journey.deadline).await.map(Arc::new),
+        };
+        cut.map_err(|declined| outbound::status_of(&declined))
     }
 
     async fn own_branches(&self, journey: &Journey) -> Vec<wire::Branch> {
@@ -240,7 +251,11 @@ impl BankService for BankEdge {
         match place {
             Place::Here(open) => {
                 let said = self.0.ask(&open, Asked::Read(Read::TrialBalance), journey.deadline).await;
-                outbound::trial_balance(branch, said.answer).map(Response::new)
+                match said.answer {
+                    Answer::TrialBalance(books) => Ok(Response::new(outbound::trial_balance(branch, &books))),
+                    Answer::Refused(declined) => Err(outbound::status_of(&declined)),
+                    _ => Err(confused()),
+                }
             }
             Place::Peer(_, peer) => {
                 let mut request = Request::new(question);
@@ -248,6 +263,24 @@ impl BankService for BankEdge {
                 forwarded(journey.deadline, peer.clone().get_trial_balance(request)).await
             }
         }
+    }
+
+    async fn get_bank_trial_balance(
+        &self,
+        request: Request<wire::GetBankTrialBalanceRequest>,
+    ) -> Result<Response<wire::BankTrialBalance>, Status> {
+        let journey = self.journey(&request);
+        let cut = self.cut(&request.into_inner().token, &journey).await?;
+        Ok(Response::new(cut::bank_trial_balance(&cut)))
+    }
+
+    async fn list_positions(
+        &self,
+        request: Request<wire::ListPositionsRequest>,
+    ) -> Result<Response<wire::ListPositionsResponse>, Status> {
+        let journey = self.journey(&request);
+        let cut = self.cut(&request.into_inner().token, &journey).await?;
+        Ok(Response::new(cut::positions(&cut)))
     }
 
     type FollowJournalStream = Pin<Box<dyn Stream<Item = Result<wire::JournalRow, Status>> + Send>>;

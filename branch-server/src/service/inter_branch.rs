@@ -2,12 +2,13 @@
 //! nothing is translated.
 
 use super::bank::{Bank, Place, queue_refusal};
+use super::cut;
 use super::forward::Journey;
 use super::hosted::OpenBranch;
 use super::{inbound, outbound};
 use crate::ledger::Target;
 use crate::teller::{Declined, Delivery, Job};
-use crate::transfers::{Heard, Message, Verdict, arrival, verdict};
+use crate::transfers::{Heard, Message, Verdict, arrival, heard as said};
 use bank_proto::wire::inter_branch_service_server::InterBranchService;
 use bank_proto::wire::{self, delivery_outcome::Kind};
 use bank_proto::{AccountNumber, Assignment, BranchId, Currency, CustomerId, ErrorCode, Money, TransactionId, limits};
@@ -44,7 +45,26 @@ impl InterBranchService for InterBranchEdge {
             Place::Peer(..) => return Err(refuse(Declined::new(ErrorCode::WrongBranch))),
         };
         let outcomes = heard.verdicts.into_iter().map(|verdict| outcome(destination, verdict)).collect();
-        Ok(Response::new(wire::DeliverResponse { destination_epoch: heard.epoch, outcomes }))
+        Ok(Response::new(wire::DeliverResponse { destination_epoch: heard.epoch, cut: heard.cut, outcomes }))
+    }
+
+    async fn take_cut(
+        &self,
+        request: Request<wire::TakeCutRequest>,
+    ) -> Result<Response<wire::TakeCutResponse>, Status> {
+        let said = self.0.take_cut(request.into_inner().number, self.0.now() + TIMEOUT).await;
+        Ok(Response::new(cut::take_cut_response(said)))
+    }
+
+    async fn get_branch_cut(
+        &self,
+        request: Request<wire::GetBranchCutRequest>,
+    ) -> Result<Response<wire::BranchCut>, Status> {
+        let refuse = |declined: Declined| outbound::status_of(&declined);
+        let wire::GetBranchCutRequest { branch_id, sequence } = request.into_inner();
+        let branch = branch(branch_id, "branch_id", self.0.assignment()).map_err(refuse)?;
+        let part = self.0.branch_cut(branch, sequence).await.map_err(refuse)?;
+        Ok(Response::new(cut::branch_cut(branch, &part)))
     }
 }
 
@@ -80,12 +100,12 @@ async fn hear(open: &OpenBranch, message: &Message) -> Result<Heard, Declined> {
     });
     open.teller.submit_settlement(Job { requests: arrival(message), reply }).map_err(queue_refusal)?;
     let answers = receiver.await.map_err(|_| Declined::new(ErrorCode::BranchUnavailable))?;
-    Ok(Heard { epoch: open.epoch, verdicts: answers.into_iter().map(verdict).collect() })
+    Ok(said(open.epoch, answers))
 }
 
 /// Bank's words -> wire, at the payers' branch.
 fn request(message: Message) -> wire::DeliverRequest {
-    let Message { source, destination, epoch, lowest_outstanding, items } = message;
+    let Message { source, destination, epoch, lowest_outstanding, cut, items } = message;
     let deliveries = items.into_iter().map(|(delivery, cancel)| {
         let (to_customer_id, to_account_number) = match delivery.payee {
             Target::Customer(customer) => (outbound::customer_number(Some(customer)), String::new()),
@@ -114,6 +134,7 @@ fn request(message: Message) -> wire::DeliverRequest {
         destination_branch_id: destination.get(),
         source_epoch: epoch,
         lowest_outstanding,
+        cut,
         deliveries: deliveries.collect(),
     }
 }
@@ -138,6 +159,7 @@ fn message(request: wire::DeliverRequest, bank: Assignment) -> Result<Message, D
         destination,
         epoch: request.source_epoch,
         lowest_outstanding: request.lowest_outstanding,
+        cut: request.cut,
         items: items.collect::<Result<_, _>>()?,
     })
 }
@@ -237,7 +259,7 @@ fn heard(answer: wire::DeliverResponse, destination: BranchId, expected: usize) 
         Some(Kind::Undecided(failure)) => declined(failure).map_or_else(not_understood, Verdict::Undecided),
         None => not_understood(),
     });
-    Ok(Heard { epoch: answer.destination_epoch, verdicts: verdicts.collect() })
+    Ok(Heard { epoch: answer.destination_epoch, cut: answer.cut, verdicts: verdicts.collect() })
 }
 
 fn not_understood() -> Verdict {

@@ -1,11 +1,13 @@
 //! Answers -> wire messages and statuses.
 
 use super::sentence::sentence;
+use crate::cut::BranchCut;
 use crate::ledger::{AccountKind, AccountState, Product};
 use crate::teller::{AccountView, Answer, Answered, Declined, Receipt, Reversal, TransferState, TransferView};
 use bank_proto::wire::{self, operation_result::Kind};
 use bank_proto::{
-    AccountNumber, AccountSerial, BranchId, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey, limits,
+    AccountNumber, AccountSerial, BranchId, Currency, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey,
+    limits,
 };
 use prost::Message as _;
 use std::collections::HashMap;
@@ -56,9 +58,11 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
         }),
         Answer::Refused(declined) => Kind::Failure(about_payee(failure(&declined, transaction_id, replayed))),
         // Questions that no operation asks.
-        Answer::TrialBalance { .. } | Answer::Status { .. } | Answer::Arrived(_) | Answer::Ended(_) => {
-            Kind::Failure(failure(&Declined::new(ErrorCode::Internal), transaction_id, replayed))
-        }
+        Answer::TrialBalance(_)
+        | Answer::CutHeard(_)
+        | Answer::Status { .. }
+        | Answer::Arrived(_)
+        | Answer::Ended(_) => Kind::Failure(failure(&Declined::new(ErrorCode::Internal), transaction_id, replayed)),
     };
     wire::OperationResult { kind: Some(kind) }
 }
@@ -278,30 +282,34 @@ fn state(state: AccountState) -> wire::AccountState {
 }
 
 /// The sums of a branch's books.
-pub(super) fn trial_balance(branch: BranchId, answer: Answer) -> Result<wire::TrialBalance, tonic::Status> {
-    match answer {
-        Answer::TrialBalance { lines, balanced, sequence, as_of } => Ok(wire::TrialBalance {
-            branch_id: branch.get(),
-            lines: lines.iter().map(line).collect(),
-            sequence: i64::try_from(sequence).unwrap_or(i64::MAX),
-            as_of: Some(as_of.to_wire()),
-            balanced,
-        }),
-        Answer::Refused(declined) => Err(status_of(&declined)),
-        _ => Err(status_of(&Declined::new(ErrorCode::Internal))),
+pub(super) fn trial_balance(branch: BranchId, books: &BranchCut) -> wire::TrialBalance {
+    wire::TrialBalance {
+        branch_id: branch.get(),
+        lines: books.lines.iter().map(line).collect(),
+        sequence: i64::try_from(books.sequence).unwrap_or(i64::MAX),
+        // Before the first row nothing was booked at any time.
+        as_of: (books.sequence > 0).then(|| books.as_of.to_wire()),
+        balanced: books.is_balanced(),
     }
 }
 
+/// A sum of minor units as a decimal of its currency. One of 2^32 accounts of 2^63 each still fits the 96
+/// bits of a decimal.
+pub(super) fn decimal(minor: i128, currency: Currency) -> String {
+    rust_decimal::Decimal::from_i128_with_scale(minor, currency.decimals()).to_string()
+}
+
 fn line(line: &crate::ledger::TrialBalanceLine) -> wire::TrialBalanceLine {
-    let decimal = |minor| {
-        // A sum of 2^32 accounts of 2^63 each still fits the 96 bits of a decimal.
-        rust_decimal::Decimal::from_i128_with_scale(minor, line.currency.decimals()).to_string()
+    let peer_branch_id = match line.kind {
+        AccountKind::Clearing(peer) => peer.get(),
+        _ => 0,
     };
     wire::TrialBalanceLine {
         account_kind: line.kind.as_str().to_owned(),
         currency: line.currency.code().to_owned(),
-        debit: decimal(line.debit),
-        credit: decimal(line.credit),
+        debit: decimal(line.debit, line.currency),
+        credit: decimal(line.credit, line.currency),
         accounts: i64::try_from(line.accounts).unwrap_or(i64::MAX),
+        peer_branch_id,
     }
 }

@@ -1,9 +1,11 @@
 //! What a teller says.
 
+use crate::cut::BranchCut;
 use crate::journal::Sequence;
-use crate::ledger::{Account, Movement, PayeeProblem, Refusal, TrialBalanceLine};
+use crate::ledger::{Account, Movement, PayeeProblem, Refusal};
 use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, Money, Timestamp, TransactionId, TransactionKey};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 mod transfer;
 
@@ -55,16 +57,9 @@ pub enum Answer {
     /// A balance, and whom it was asked for.
     Balance(AccountView),
     /// The sums of the books.
-    TrialBalance {
-        /// By kind and currency.
-        lines: Vec<TrialBalanceLine>,
-        /// Whether debits equal credits in every currency.
-        balanced: bool,
-        /// The journal row up to which they count.
-        sequence: Sequence,
-        /// When.
-        as_of: Timestamp,
-    },
+    TrialBalance(Arc<BranchCut>),
+    /// The newest cut that was heard of.
+    CutHeard(u64),
     /// How the branch is.
     Status {
         /// Whether its books are open.

@@ -1,9 +1,11 @@
 //! One batch at the desk: decide, apply, one group commit, and only then every answer.
 
+mod cuts;
 mod read;
 mod reversal;
 mod tell;
 
+use self::cuts::Cuts;
 use super::answer::{Answer, Answered, Declined};
 use super::fold::ids_of;
 use super::parcel::Parcel;
@@ -27,6 +29,9 @@ pub struct Desk {
     clock: Arc<dyn Clock>,
     /// When the last row was booked: booking times never go back, whatever the wall clock does.
     booked_at: Timestamp,
+    /// When the last durable row was.
+    row_booked_at: Timestamp,
+    cuts: Cuts,
     group: Group,
 }
 
@@ -69,7 +74,17 @@ impl Desk {
         clock: Arc<dyn Clock>,
         booked_at: Timestamp,
     ) -> Desk {
-        Desk { branch, ledger, journal, ids, clock, booked_at, group: Group::default() }
+        Desk {
+            branch,
+            ledger,
+            journal,
+            ids,
+            clock,
+            booked_at,
+            row_booked_at: booked_at,
+            cuts: Cuts::default(),
+            group: Group::default(),
+        }
     }
 
     /// The books as bytes, as the last group commit left them.
@@ -93,6 +108,7 @@ impl Desk {
     pub fn serve(&mut self, jobs: Vec<Job>) -> Result<BatchReport, Fatal> {
         let begin = self.clock.instant();
         self.booked_at = self.booked_at.max(self.clock.now());
+        self.take_cut_for(&jobs);
         let answers = self.answer_all(&jobs, true)?;
         let rows = self.group.rows.len();
         let parcels = self.parcels_of(&self.group.rows)?;
@@ -129,7 +145,8 @@ impl Desk {
     }
 
     fn parcels_of(&self, rows: &[Row]) -> Result<Vec<Parcel>, Fatal> {
-        let parcels = rows.iter().filter_map(|row| Parcel::from_row(row).transpose());
+        let cut = self.cuts.newest();
+        let parcels = rows.iter().filter_map(|row| Parcel::from_row(row, cut).transpose());
         parcels.collect::<Result<_, _>>().map_err(|error| Fatal(error.to_string()))
     }
 
@@ -139,6 +156,7 @@ impl Desk {
         let outcome = if rows.is_empty() { Ok(()) } else { self.journal.append(rows, names) };
         if outcome.is_ok() {
             self.ledger.commit();
+            self.row_booked_at = rows.last().map_or(self.row_booked_at, |row| row.booked_at);
             // Only what is durable becomes an id that outlives the process.
             for row in rows.iter() {
                 self.ids.insert(ids_of(row), row.sequence);

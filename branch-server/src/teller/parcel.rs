@@ -17,6 +17,8 @@ pub struct Parcel {
     pub sent_at: Timestamp,
     /// The row.
     pub row: Sequence,
+    /// The newest cut through the bank that the payer's branch had heard of by then, or later.
+    pub cut: u64,
     /// What the payee's branch is told.
     pub delivery: Delivery,
 }
@@ -55,7 +57,7 @@ impl Parcel {
     ///
     /// # Errors
     /// The row is not understood.
-    pub fn from_row(row: &Row) -> Result<Option<Parcel>, RowError> {
+    pub fn from_row(row: &Row, cut: u64) -> Result<Option<Parcel>, RowError> {
         if !matches!(row.kind, RowKind::TransferSent | RowKind::ReversalSent) {
             return Ok(None);
         }
@@ -82,7 +84,7 @@ impl Parcel {
             memo: memo.memo,
             principal: row.principal.clone(),
         };
-        Ok(Some(Parcel { peer, sent_at: row.booked_at, row: row.sequence, delivery }))
+        Ok(Some(Parcel { peer, sent_at: row.booked_at, row: row.sequence, cut, delivery }))
     }
 }
 

@@ -61,6 +61,10 @@ pub enum Read {
     Transfer(TransactionKey),
     /// The sums of the books.
     TrialBalance,
+    /// The branch's part of a cut through the whole bank: of the first one with this number or a higher one.
+    Cut(u64),
+    /// That a cut with this number has begun: it comes before what follows. Zero only asks.
+    CutHeard(u64),
     /// How the branch is.
     Status,
 }

@@ -99,7 +99,7 @@ impl Lane {
                 verdict => decided.push((number, verdict)),
             }
         }
-        self.book(heard.epoch, decided, &mut undecided).await?;
+        self.book(heard.epoch, heard.cut, decided, &mut undecided).await?;
         for (number, _) in &undecided {
             self.postpone(*number);
         }
@@ -122,16 +122,20 @@ impl Lane {
         let now = self.bank.wall_clock();
         let instant = self.bank.now();
         let ready = self.due.values().filter(|due| due.next <= instant).take(limits::DELIVERIES);
+        let mut cut = 0;
         let items = ready.map(|Due { parcel, .. }| {
+            cut = cut.max(parcel.cut);
             let is_late = now.since(parcel.sent_at) > PATIENCE;
             (parcel.delivery.clone(), is_late)
         });
+        let items = items.collect();
         Message {
             source: self.source.branch,
             destination: self.peer,
             epoch: self.source.epoch,
             lowest_outstanding: self.due.keys().next().copied().unwrap_or(u64::MAX),
-            items: items.collect(),
+            cut,
+            items,
         }
     }
 
@@ -140,11 +144,14 @@ impl Lane {
     async fn book(
         &mut self,
         peer_epoch: u64,
+        cut: u64,
         decided: Vec<(u64, Verdict)>,
         undecided: &mut Vec<(u64, Declined)>,
     ) -> Result<(), Declined> {
         let mut numbers = Vec::with_capacity(decided.len());
-        let mut requests: Vec<Asked> = Vec::with_capacity(decided.len());
+        let mut requests: Vec<Asked> = Vec::with_capacity(1 + decided.len());
+        // The other branch may have heard of a cut that this one has not.
+        requests.push(orders::cut_heard(cut));
         for (number, verdict) in decided {
             let Some(Due { parcel, .. }) = self.due.get(&number) else { continue };
             if let Some(asked) = orders::settle(parcel.delivery.transfer, self.peer, peer_epoch, &verdict) {
@@ -152,7 +159,7 @@ impl Lane {
                 requests.push(asked);
             }
         }
-        if requests.is_empty() {
+        if numbers.is_empty() {
             return Ok(());
         }
         let (sender, receiver) = oneshot::channel();
@@ -163,7 +170,7 @@ impl Lane {
         let refused = |_| Declined::new(ErrorCode::BranchUnavailable);
         self.source.teller.submit_settlement(Job { requests, reply }).map_err(refused)?;
         let answers = receiver.await.map_err(|_| Declined::new(ErrorCode::BranchUnavailable))?;
-        for (number, answered) in numbers.into_iter().zip(answers) {
+        for (number, answered) in numbers.into_iter().zip(answers.into_iter().skip(1)) {
             match answered.answer {
                 Answer::Ended(end) => {
                     if let Some(Due { parcel, .. }) = self.due.remove(&number) {

@@ -14,6 +14,8 @@ pub(crate) struct Message {
     pub(crate) epoch: u64,
     /// Every transfer between the two with a smaller number has ended at the source.
     pub(crate) lowest_outstanding: u64,
+    /// The newest cut through the bank that the source has heard of.
+    pub(crate) cut: u64,
     /// The transfers; those marked are to be cancelled.
     pub(crate) items: Vec<(Delivery, bool)>,
 }
@@ -23,6 +25,8 @@ pub(crate) struct Message {
 pub(crate) struct Heard {
     /// The epoch under which the destination writes.
     pub(crate) epoch: u64,
+    /// The newest cut through the bank that the destination has heard of.
+    pub(crate) cut: u64,
     /// In the order of the items.
     pub(crate) verdicts: Vec<Verdict>,
 }

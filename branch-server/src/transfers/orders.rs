@@ -1,21 +1,27 @@
 //! Messages -> orders for the tellers of both ends, and their answers -> verdicts.
 
-use super::{Message, Verdict};
+use super::{Heard, Message, Verdict};
 use crate::journal::Channel;
 use crate::ledger::{Arrival, Command, Outcome, Past, Target};
 use crate::teller::reason_detail;
-use crate::teller::{Answer, Answered, Arrived, Asked, Caller, Declined, Delivery, Key, Order, Request};
+use crate::teller::{Answer, Answered, Arrived, Asked, Caller, Declined, Delivery, Key, Order, Read, Request};
 use bank_proto::{BranchId, ErrorCode, TransactionKey};
 use std::sync::Arc;
 
-/// The payee's branch: a message's transfers as what its teller is asked.
+/// The payee's branch: a message's transfers as what its teller is asked. The cut that the source has heard
+/// of comes first.
 pub(crate) fn arrival(message: &Message) -> Vec<Asked> {
     let asked = message.items.iter().map(|(delivery, cancel)| Asked {
         request: arrive(message, delivery, *cancel),
         // Its outcome is wanted whenever it comes.
         deadline: None,
     });
-    asked.collect()
+    std::iter::once(cut_heard(message.cut)).chain(asked).collect()
+}
+
+/// Either branch: what comes after this knows of a cut, so the branch's part in it comes before.
+pub(super) fn cut_heard(cut: u64) -> Asked {
+    Asked { request: Request::Read(Read::CutHeard(cut)), deadline: None }
 }
 
 fn arrive(message: &Message, delivery: &Delivery, cancel: bool) -> Request {
@@ -72,8 +78,17 @@ fn memo(memo: &str) -> Option<Box<str>> {
     Some(serde_json::json!({ "memo": memo }).to_string().into_boxed_str())
 }
 
-/// The payee's branch: what its teller says, for the payer's.
-pub(crate) fn verdict(answered: Answered) -> Verdict {
+/// The payee's branch: what its teller says of an arrival, for the payer's.
+pub(crate) fn heard(epoch: u64, answers: Vec<Answered>) -> Heard {
+    let mut answers = answers.into_iter();
+    let cut = match answers.next().map(|first| first.answer) {
+        Some(Answer::CutHeard(newest)) => newest,
+        _ => 0,
+    };
+    Heard { epoch, cut, verdicts: answers.map(verdict).collect() }
+}
+
+fn verdict(answered: Answered) -> Verdict {
     match answered.answer {
         Answer::Arrived(Arrived::Credited { account, customer }) => Verdict::Credited { account, customer },
         // The money that was asked back is on its way.

@@ -4,6 +4,7 @@
 
 mod bank;
 mod calls;
+mod cuts;
 mod late;
 mod raw;
 mod restored;

@@ -2,10 +2,10 @@
 
 use super::conversation::Line;
 use super::{Bank, wire};
-use crate::answer::{Branch, History, TrialBalance};
+use crate::answer::{BankTrialBalance, Branch, History, Positions, TrialBalance};
 use crate::app::Caller;
 use crate::problem::Problem;
-use bank_proto::{AccountNumber, BranchId, Timestamp, metadata};
+use bank_proto::{AccountNumber, BranchId, ErrorCode, Timestamp, metadata};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tonic::metadata::AsciiMetadataValue;
@@ -61,6 +61,30 @@ impl Bank {
         }
     }
 
+    /// The books of the whole bank: those that a token names, or as they are when it is empty.
+    ///
+    /// # Errors
+    /// The token is none, or BRANCH_UNAVAILABLE: every branch is needed.
+    pub(crate) async fn bank_trial_balance(&self, token: String, caller: &Caller) -> Result<BankTrialBalance, Problem> {
+        let request = request_for(wire::GetBankTrialBalanceRequest { token }, self.timeout, &caller.request_id);
+        match self.any_line()?.client().get_bank_trial_balance(request).await {
+            Ok(books) => Ok(wire::bank_trial_balance(books.into_inner())),
+            Err(status) => Err(wire::problem_of(&status)),
+        }
+    }
+
+    /// What every two branches owe each other, in the books that a token names or as they are.
+    ///
+    /// # Errors
+    /// As [`Bank::bank_trial_balance`].
+    pub(crate) async fn positions(&self, token: String, caller: &Caller) -> Result<Positions, Problem> {
+        let request = request_for(wire::ListPositionsRequest { token }, self.timeout, &caller.request_id);
+        match self.any_line()?.client().list_positions(request).await {
+            Ok(positions) => Ok(wire::positions(positions.into_inner())),
+            Err(status) => Err(wire::problem_of(&status)),
+        }
+    }
+
     /// Every branch of the bank, in order; those whose server does not answer are unreachable.
     pub(crate) async fn branches(&self, request_id: &str) -> Vec<Branch> {
         let mut answers = JoinSet::new();
@@ -91,6 +115,11 @@ impl Bank {
             }
         }
         branches
+    }
+
+    /// Any server can ask all others.
+    fn any_line(&self) -> Result<&Line, Problem> {
+        self.lines.first().ok_or_else(|| Problem::new(ErrorCode::BranchUnavailable, "no branch server is known"))
     }
 
     fn line_of(&self, branch: BranchId) -> Result<&Line, Problem> {

@@ -11,11 +11,15 @@ use proto::operation_result::Kind as Told;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod books;
+
 pub(super) type Client = proto::bank_service_client::BankServiceClient<tonic::transport::Channel>;
 pub(super) type Message = proto::BatchStreamRequest;
 pub(super) type Answers = proto::BatchStreamResponse;
 pub(super) type Answered = Option<proto::OperationResult>;
-pub(super) use proto::{GetTrialBalanceRequest, ListBranchesRequest, ListTransactionsRequest};
+pub(super) use books::{bank_trial_balance, positions, trial_balance};
+pub(super) use proto::{GetBankTrialBalanceRequest, GetTrialBalanceRequest, ListPositionsRequest};
+pub(super) use proto::{ListBranchesRequest, ListTransactionsRequest};
 
 /// The door by which all of these came in.
 const CHANNEL: &str = "http";
@@ -348,24 +352,6 @@ pub(super) fn history(account_number: String, wire: proto::ListTransactionsRespo
         account_number,
         transactions: wire.entries.into_iter().map(entry).collect(),
         next_cursor: present(wire.next_page_token),
-    }
-}
-
-/// A branch's books.
-pub(super) fn trial_balance(wire: proto::TrialBalance) -> answer::TrialBalance {
-    let line = |wire: proto::TrialBalanceLine| answer::TrialBalanceLine {
-        account_kind: wire.account_kind,
-        currency: wire.currency,
-        debit: wire.debit,
-        credit: wire.credit,
-        accounts: wire.accounts,
-    };
-    answer::TrialBalance {
-        branch_id: wire.branch_id,
-        balanced: wire.balanced,
-        sequence: wire.sequence,
-        as_of: moment(wire.as_of),
-        lines: wire.lines.into_iter().map(line).collect(),
     }
 }
 

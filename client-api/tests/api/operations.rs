@@ -38,7 +38,9 @@ async fn every_described_route_answers_and_every_answering_route_is_described() 
     GET /v1/branches
     GET /v1/branches/{id}/trial-balance
     GET /v1/customers/{id}
+    GET /v1/positions
     GET /v1/transfers/{id}
+    GET /v1/trial-balance
     POST /initialize_branch
     POST /transaction
     POST /v1/accounts

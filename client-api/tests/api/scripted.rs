@@ -228,6 +228,20 @@ impl BankService for Service {
         self.call()
     }
 
+    async fn get_bank_trial_balance(
+        &self,
+        _: Request<GetBankTrialBalanceRequest>,
+    ) -> Result<Response<BankTrialBalance>, Status> {
+        self.call()
+    }
+
+    async fn list_positions(
+        &self,
+        _: Request<ListPositionsRequest>,
+    ) -> Result<Response<ListPositionsResponse>, Status> {
+        self.call()
+    }
+
     type FollowJournalStream = Pin<Box<dyn Stream<Item = Result<JournalRow, Status>> + Send>>;
 
     async fn follow_journal(

@@ -48,6 +48,12 @@ impl JournalReader {
         branch_row::check_epoch(&self.connection, &path, mark)
     }
 
+    /// The branch's directory.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// Another reader of the same journal, for another thread.
     ///
     /// # Errors

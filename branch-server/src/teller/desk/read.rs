@@ -1,9 +1,11 @@
 //! Questions about the books as they are now.
 
 use super::{Desk, Fatal};
+use crate::cut::BranchCut;
 use crate::teller::answer::{Answer, Answered, Declined};
 use crate::teller::request::Read;
 use bank_proto::ErrorCode;
+use std::sync::Arc;
 
 impl Desk {
     pub(super) fn answer_read(&mut self, read: Read) -> Result<Answered, Fatal> {
@@ -13,6 +15,12 @@ impl Desk {
                 accounts: self.ledger.account_count() as u64,
                 sequence: self.journal.last_sequence() + self.group.rows.len() as u64,
                 epoch: self.journal.epoch(),
+            },
+            Read::CutHeard(_) => Answer::CutHeard(self.cuts.newest()),
+            Read::Cut(number) => match self.cuts.first_from(number) {
+                Some(cut) => Answer::TrialBalance(cut),
+                // So many were taken since that it is forgotten; the next one will do.
+                None => Answer::Refused(Declined::new(ErrorCode::Overloaded)),
             },
             _ if !self.ledger.is_initialized() => Answer::Refused(Declined::new(ErrorCode::BranchNotFound)),
             Read::Balance { target, currency } => match self.ledger.find_queried(target, currency) {
@@ -36,12 +44,10 @@ impl Desk {
                 Some(view) => Answer::Transfer(Box::new(view)),
                 None => Answer::Refused(Declined::new(ErrorCode::TransferNotFound)),
             },
-            Read::TrialBalance => Answer::TrialBalance {
-                lines: self.ledger.trial_balance(),
-                balanced: self.ledger.is_balanced(),
-                sequence: self.journal.last_sequence() + self.group.rows.len() as u64,
-                as_of: self.booked_at,
-            },
+            Read::TrialBalance => {
+                let sequence = self.journal.last_sequence() + self.group.rows.len() as u64;
+                Answer::TrialBalance(Arc::new(BranchCut::of(&self.ledger, sequence, self.booked_at)))
+            }
         };
         Ok(Answered { key: None, replayed: false, answer })
     }
