@@ -7,11 +7,12 @@
 //! 5. [`service`]: the answer becomes a wire message
 //!
 //! Beside that path: [`transfers`] (money on its way to other branches), [`cut`] (the books of all branches
-//! together), [`derived`] (snapshots and ids, made from the journal and deletable),
+//! together, which the auditor looks at), [`derived`] (snapshots and ids, made from the journal and deletable),
 //! [`verify`] (proves all of it again), and the process itself: [`Settings`], [`start`], [`run`].
 
 #![forbid(unsafe_code)]
 
+mod audit;
 mod branches;
 pub mod cut;
 pub mod data_directory;

@@ -6,7 +6,7 @@ use crate::hosting::{self, Attempt, Late, Opener};
 use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, OwnWords, nobody};
 use crate::settings::{Settings, SettingsError, Store};
 use crate::transfers::Courier;
-use crate::{branches, data_directory, operations, telemetry};
+use crate::{audit, branches, data_directory, operations, telemetry};
 use bank_proto::wire::bank_service_server::BankServiceServer;
 use bank_proto::wire::inter_branch_service_server::InterBranchServiceServer;
 use bank_proto::{limits, wire};
@@ -121,6 +121,10 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, Entropy::from_system(), clock.clone()));
     let scrub = branches::scrub(bank.clone(), directory.clone(), to_scrub);
     let (couriers_go_on, until) = watch::channel(());
+    let audit = match settings.audit_interval_ms {
+        0 => None,
+        interval => Some(tokio::spawn(audit::run(bank.clone(), Duration::from_millis(u64::from(interval))))),
+    };
     let late = tokio::spawn(opener.open_late(bank.clone(), late, opened, until.clone()));
     let spawn_courier =
         |(teller, courier): (Teller, Courier)| (teller, tokio::spawn(courier.run(bank.clone(), until.clone())));
@@ -152,6 +156,9 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
         // However serving ended, nothing goes on behind it.
         draining.drain();
         let _ = scrub.await;
+        if let Some(audit) = audit {
+            let _ = audit.await;
+        }
         // A try that is under way ends first; it may have started a teller.
         serving.extend(late.await.unwrap_or_default());
         let (tellers, couriers): (Vec<Teller>, Vec<JoinHandle<()>>) = serving.into_iter().unzip();

@@ -32,6 +32,10 @@ pub struct Settings {
     #[arg(long, env = "DRAIN_TIMEOUT_MS", value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(0..=600_000))]
     pub drain_timeout_ms: u32,
 
+    /// How often the auditor looks at the books of the whole bank, in milliseconds; 0 never
+    #[arg(long, env = "AUDIT_INTERVAL_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=86_400_000))]
+    pub audit_interval_ms: u32,
+
     /// Form of the log on standard error
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

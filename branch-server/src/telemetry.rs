@@ -55,6 +55,11 @@ fn describe() {
     metrics::describe_counter!("florin_shed_requests_total", "Requests refused because a queue was full");
     metrics::describe_counter!("florin_storage_full_total", "Batches refused because the disk was full");
     metrics::describe_gauge!("florin_teller_queue_requests", "Requests that wait for a branch's teller");
+    metrics::describe_counter!("florin_audit_rounds_total", "Times the books of the whole bank were looked at");
+    metrics::describe_gauge!("florin_audit_violations", "What was wrong with them the last time");
+    metrics::describe_gauge!("florin_audit_last_agreed_timestamp_seconds", "When they agreed last");
+    metrics::describe_gauge!("florin_bank_balance_minor_units", "Credits minus debits of the whole bank");
+    metrics::describe_gauge!("florin_in_flight_minor_units", "Money that has left a branch and not arrived at another");
     metrics::describe_gauge!("florin_journal_sequence", "The last row of a branch's journal");
     metrics::describe_gauge!("florin_journal_wal_bytes", "Size of a journal's write-ahead log");
     metrics::describe_gauge!(

@@ -11,7 +11,9 @@ use utoipa::ToSchema;
 mod books;
 mod reversal;
 
-pub(crate) use books::{Amount, BankTrialBalance, Position, PositionLine, Positions, TrialBalance, TrialBalanceLine};
+pub(crate) use books::{
+    Amount, Audit, BankTrialBalance, Position, PositionLine, Positions, TrialBalance, TrialBalanceLine,
+};
 pub(crate) use reversal::Reversal;
 
 /// `"result":"success"`.

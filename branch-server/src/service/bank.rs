@@ -6,6 +6,7 @@ use super::hosted::{Closed, Hosted, OpenBranch};
 use super::inbound::{self, IdOrigin};
 use super::outbound;
 use super::waiting::{self, Held};
+use crate::audit::LastReport;
 use crate::environment::{Clock, Entropy};
 use crate::ledger::{Command, Payee};
 use crate::teller::{Answer, Answered, Asked, Declined, Job, Order, QueueFull, Request, TellerHandle};
@@ -40,6 +41,8 @@ pub(crate) struct Bank {
     principal: Arc<str>,
     /// A place for each follower of a journal: every one holds a connection to a store.
     followers: Arc<Semaphore>,
+    /// The auditor's last word.
+    last_audit: LastReport,
     /// Cuts through the whole bank, for those who ask at the same time.
     pub(super) cuts: Cuts,
     /// The place of whoever reads an earlier row's books: they stand in memory as a whole.
@@ -107,6 +110,7 @@ impl Bank {
             clock,
             principal,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
+            last_audit: LastReport::default(),
             cuts: Cuts::default(),
             past: Arc::new(Semaphore::new(1)),
             draining: watch::Sender::new(false),
@@ -134,6 +138,11 @@ impl Bank {
     /// The server that hosts a branch, for what branches say to each other.
     pub(super) fn inter_branch(&self, branch: BranchId) -> Option<InterBranchServiceClient<Channel>> {
         self.inter_branch.get(self.assignment.server_of(branch)? as usize)?.clone()
+    }
+
+    /// The auditor's last word.
+    pub(crate) fn last_audit(&self) -> &LastReport {
+        &self.last_audit
     }
 
     /// All other servers, for what branches say to each other.

@@ -329,7 +329,10 @@ impl BankService for BankEdge {
             }
             branches.sort_by_key(|branch| branch.branch_id);
         }
-        Ok(Response::new(wire::ListBranchesResponse { branches }))
+        Ok(Response::new(wire::ListBranchesResponse {
+            branches,
+            audit: Some(outbound::audit(self.0.last_audit().get())),
+        }))
     }
 
     async fn batch(&self, request: Request<wire::BatchRequest>) -> Result<Response<wire::BatchResponse>, Status> {

@@ -1,6 +1,7 @@
 //! Answers -> wire messages and statuses.
 
 use super::sentence::sentence;
+use crate::audit::Report;
 use crate::cut::BranchCut;
 use crate::ledger::{AccountKind, AccountState, Product};
 use crate::teller::{AccountView, Answer, Answered, Declined, Receipt, Reversal, TransferState, TransferView};
@@ -290,6 +291,15 @@ pub(super) fn trial_balance(branch: BranchId, books: &BranchCut) -> wire::TrialB
         // Before the first row nothing was booked at any time.
         as_of: (books.sequence > 0).then(|| books.as_of.to_wire()),
         balanced: books.is_balanced(),
+    }
+}
+
+/// The auditor's last word.
+pub(super) fn audit(report: Report) -> wire::Audit {
+    wire::Audit {
+        last_agreed_at: report.last_agreed_at.map(bank_proto::Timestamp::to_wire),
+        violations: report.violations,
+        incomplete: report.incomplete.unwrap_or_default(),
     }
 }
 

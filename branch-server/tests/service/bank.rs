@@ -99,6 +99,7 @@ pub(crate) fn settings() -> Settings {
         server_ordinal: 0,
         peers: Vec::new(),
         drain_timeout_ms: 20_000,
+        audit_interval_ms: 0,
         log_format: LogFormat::Text,
         log: "warn".to_owned(),
         exit_with_parent: false,

@@ -18,7 +18,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// A stopped bank in which customer 1 has paid customer 2 twice, 10.00 each; and what is left of the
 /// second payment at one branch is taken back to before it.
-async fn bank_with_an_old_copy_of(branch: u32) -> TempDir {
+pub(crate) async fn bank_with_an_old_copy_of(branch: u32) -> TempDir {
     let (bank, mut client) = open_bank(2).await;
     client.transfer(transfer(1, 2, "10")).await.expect("a transfer");
     let directory = bank.directory;

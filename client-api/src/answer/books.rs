@@ -101,3 +101,26 @@ pub(crate) struct PositionLine {
     /// What has left one and not arrived at the other: the sum of both, never below zero.
     pub(crate) in_flight: String,
 }
+
+/// What the branch servers' auditors say, who look at the books of the whole bank again and again.
+#[derive(Debug, Default, Serialize, ToSchema)]
+pub(crate) struct Audit {
+    /// When the books agreed last; null before the first time.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    #[serde(serialize_with = "rfc3339")]
+    pub(crate) last_agreed_at: Option<Timestamp>,
+    /// What was wrong when all branches were last seen together, in words; empty in a bank that is well.
+    pub(crate) violations: Vec<String>,
+}
+
+impl Audit {
+    /// What two of them say.
+    pub(crate) fn and(self, other: Audit) -> Audit {
+        let last_agreed_at = self.last_agreed_at.max(other.last_agreed_at);
+        let mut violations = self.violations;
+        violations.extend(other.violations);
+        violations.sort();
+        violations.dedup();
+        Audit { last_agreed_at, violations }
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::conversation::Line;
 use super::{Bank, wire};
-use crate::answer::{BankTrialBalance, Branch, History, Positions, TrialBalance};
+use crate::answer::{Audit, BankTrialBalance, Branch, History, Positions, TrialBalance};
 use crate::app::Caller;
 use crate::problem::Problem;
 use bank_proto::{AccountNumber, BranchId, ErrorCode, Timestamp, metadata};
@@ -85,8 +85,9 @@ impl Bank {
         }
     }
 
-    /// Every branch of the bank, in order; those whose server does not answer are unreachable.
-    pub(crate) async fn branches(&self, request_id: &str) -> Vec<Branch> {
+    /// Every branch of the bank, in order, those whose server does not answer as unreachable; and what the
+    /// servers' auditors say.
+    pub(crate) async fn branches(&self, request_id: &str) -> (Vec<Branch>, Audit) {
         let mut answers = JoinSet::new();
         for line in &self.lines {
             let mut client = line.client();
@@ -98,10 +99,13 @@ impl Bank {
             .filter_map(|number| BranchId::new(number).ok())
             .map(wire::unreachable_branch)
             .collect();
+        let mut audit = Audit::default();
         while let Some(answer) = answers.join_next().await {
             match answer {
                 Ok(Ok(told)) => {
-                    for branch in told.into_inner().branches {
+                    let told = told.into_inner();
+                    audit = audit.and(wire::audit(told.audit));
+                    for branch in told.branches {
                         let place = usize::try_from(branch.branch_id).ok().and_then(|number| number.checked_sub(1));
                         if let Some(place) = place.and_then(|place| branches.get_mut(place)) {
                             *place = wire::branch(branch);
@@ -114,7 +118,7 @@ impl Bank {
                 Err(failure) => tracing::error!(error = %failure, "asking a server for its branches failed"),
             }
         }
-        branches
+        (branches, audit)
     }
 
     /// Any server can ask all others.

@@ -17,7 +17,7 @@ pub(super) type Client = proto::bank_service_client::BankServiceClient<tonic::tr
 pub(super) type Message = proto::BatchStreamRequest;
 pub(super) type Answers = proto::BatchStreamResponse;
 pub(super) type Answered = Option<proto::OperationResult>;
-pub(super) use books::{bank_trial_balance, positions, trial_balance};
+pub(super) use books::{audit, bank_trial_balance, positions, trial_balance};
 pub(super) use proto::{GetBankTrialBalanceRequest, GetTrialBalanceRequest, ListPositionsRequest};
 pub(super) use proto::{ListBranchesRequest, ListTransactionsRequest};
 

@@ -4,7 +4,7 @@ use crate::scripted::{Act, Scripted, receipt};
 use crate::support::{Api, answer, listener};
 use bank_proto::wire::operation::Kind;
 use bank_proto::wire::operation_result::Kind as Told;
-use bank_proto::wire::{Failure, StreamOperation};
+use bank_proto::wire::{Audit, Branch, BranchState, Failure, ListBranchesResponse, StreamOperation};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -220,6 +220,10 @@ async fn a_server_that_tells_no_branches_makes_them_unreachable() {
     assert_eq!(health.status, 503);
     insta::assert_snapshot!(health.summary(), @r#"
     503 {
+      "audit": {
+        "last_agreed_at": null,
+        "violations": []
+      },
       "branches": [
         {
           "branch_id": 1,
@@ -236,6 +240,32 @@ async fn a_server_that_tells_no_branches_makes_them_unreachable() {
     }
     "#);
     assert_eq!(api.get("/v1/branches").await.status, 200);
+}
+
+#[tokio::test]
+async fn books_that_do_not_agree_are_no_health_whoever_of_the_auditors_says_so() {
+    let [well, ill] = [Scripted::start(receipt).await, Scripted::start(receipt).await];
+    let api = Api::start(&[well.address, ill.address], &["--branches", "2"]).await;
+    let said = |branch_id, seconds, violations: &[&str]| ListBranchesResponse {
+        branches: vec![Branch { branch_id, state: BranchState::Open.into(), ..Branch::default() }],
+        audit: Some(Audit {
+            last_agreed_at: Some(prost_types::Timestamp { seconds, nanos: 0 }),
+            violations: violations.iter().map(ToString::to_string).collect(),
+            incomplete: String::new(),
+        }),
+    };
+    well.tell_branches(said(1, 86_400, &[]));
+    ill.tell_branches(said(2, 0, &[]));
+    let health = api.get("/health").await;
+    assert_eq!((health.status.as_u16(), &health.json()["status"]), (200, &Value::from("healthy")));
+    assert_eq!(health.json()["audit"]["last_agreed_at"], "1970-01-02T00:00:00.000000Z");
+
+    ill.tell_branches(said(2, 0, &["the books of branch 2 do not balance"]));
+
+    let health = api.get("/health").await;
+    assert_eq!((health.status.as_u16(), &health.json()["status"]), (503, &Value::from("unhealthy")));
+    assert_eq!(health.json()["audit"]["violations"], json!(["the books of branch 2 do not balance"]));
+    assert_eq!(api.get("/readyz").await.status, 200);
 }
 
 #[tokio::test]

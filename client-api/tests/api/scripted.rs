@@ -40,6 +40,7 @@ struct Shared {
     asked: watch::Sender<Vec<StreamOperation>>,
     messages: AtomicUsize,
     unary: Mutex<Option<Status>>,
+    branches: Mutex<Option<ListBranchesResponse>>,
 }
 
 impl Scripted {
@@ -58,6 +59,7 @@ impl Scripted {
             asked: watch::Sender::new(Vec::new()),
             messages: AtomicUsize::new(0),
             unary: Mutex::new(None),
+            branches: Mutex::new(None),
         });
         let service = BankServiceServer::new(Service(Arc::clone(&shared)));
         let server = tonic::transport::Server::builder().add_service(service);
@@ -81,6 +83,11 @@ impl Scripted {
     /// Answers every call beside the conversation with this status from now on.
     pub(crate) fn refuse_calls(&self, status: Status) {
         *self.shared.unary.lock().expect("no panic") = Some(status);
+    }
+
+    /// Says this of its branches from now on.
+    pub(crate) fn tell_branches(&self, branches: ListBranchesResponse) {
+        *self.shared.branches.lock().expect("no panic") = Some(branches);
     }
 }
 
@@ -251,7 +258,10 @@ impl BankService for Service {
         self.call()
     }
     async fn list_branches(&self, _: Request<ListBranchesRequest>) -> Result<Response<ListBranchesResponse>, Status> {
-        self.call()
+        match self.0.branches.lock().expect("no panic").clone() {
+            Some(branches) => Ok(Response::new(branches)),
+            None => self.call(),
+        }
     }
     async fn batch(&self, _: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
         self.call()

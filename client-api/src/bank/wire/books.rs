@@ -47,6 +47,12 @@ pub(in crate::bank) fn positions(wire: proto::ListPositionsResponse) -> answer::
     answer::Positions { token: wire.token, positions: wire.positions.into_iter().map(position).collect() }
 }
 
+/// What a server's auditor says; nothing when it has said nothing.
+pub(in crate::bank) fn audit(wire: Option<proto::Audit>) -> answer::Audit {
+    let wire = wire.unwrap_or_default();
+    answer::Audit { last_agreed_at: moment(wire.last_agreed_at), violations: wire.violations }
+}
+
 fn line(wire: proto::TrialBalanceLine) -> answer::TrialBalanceLine {
     answer::TrialBalanceLine {
         account_kind: wire.account_kind,
