@@ -114,6 +114,7 @@ fn said(answered: &Answered) -> String {
         Answer::Balance(view) => view.account.balance_money().to_string(),
         Answer::Initialized { created, .. } => format!("created: {created}"),
         Answer::Refused(declined) => declined.code.to_string(),
+        Answer::Linked(answers) => all_said(answers).join(" and "),
         other => format!("{other:?}"),
     }
 }
@@ -137,6 +138,39 @@ fn a_full_disk_refuses_orders_goes_on_answering_questions_and_forgets_nothing() 
     let answers = ask(&mut desk, vec![withdraw(3, 100), withdraw(4, 10_000_000), balance()]);
     assert_eq!(all_said(&answers), ["949.00", "INSUFFICIENT_FUNDS", "949.00"]);
     assert!(!answers[0].replayed);
+}
+
+fn linked(requests: Vec<Request>) -> Request {
+    let orders = requests.into_iter().map(|request| match request {
+        Request::Write(order) => order,
+        other => panic!("{other:?}"),
+    });
+    Request::Linked(orders.collect())
+}
+
+#[test]
+fn linked_orders_that_fail_leave_nothing_for_the_rest_of_their_batch() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut desk, _) = desk(directory.path());
+    let failing = || linked(vec![withdraw(3, 100), withdraw(4, 10_000_000)]);
+    let again = || withdraw(3, 100);
+    let answers = ask(&mut desk, vec![initialize(), withdraw(2, 100), failing(), withdraw(5, 100), again(), balance()]);
+    let said = ["created: true", "999.00", "LINKED_OPERATION_FAILED and INSUFFICIENT_FUNDS", "998.00"];
+    assert_eq!(all_said(&answers[..4]), said);
+    assert_eq!(all_said(&answers[4..]), ["LINKED_OPERATION_FAILED", "998.00"]);
+    assert!(answers[4].replayed);
+}
+
+#[test]
+fn linked_orders_on_a_full_disk_may_be_tried_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut desk, journal) = desk(directory.path());
+    ask(&mut desk, vec![initialize(), withdraw(2, 100)]);
+    let orders = || linked(vec![withdraw(2, 100), withdraw(3, 100), withdraw(4, 100)]);
+    journal.store(FULL, Ordering::SeqCst);
+    assert_eq!(all_said(&ask(&mut desk, vec![orders()])), ["999.00 and STORAGE_FULL and STORAGE_FULL"]);
+    journal.store(WORKS, Ordering::SeqCst);
+    assert_eq!(all_said(&ask(&mut desk, vec![orders(), balance()])), ["999.00 and 998.00 and 997.00", "997.00"]);
 }
 
 #[test]

@@ -22,10 +22,11 @@ use crate::fields;
 use crate::idempotency::OperationKey;
 use crate::problem::Problem;
 use crate::settings::Settings;
-use bank_proto::{Assignment, BranchId};
+use bank_proto::{Assignment, BranchId, TransactionId};
 use conversation::Line;
 use operation::Order;
 use queue::{Queue, Waiting};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -42,6 +43,13 @@ pub(crate) struct LineState {
     pub(crate) waiting: usize,
     pub(crate) unanswered: usize,
     pub(crate) connected: bool,
+}
+
+/// Linked operations of one branch, and their places among all that came with them.
+#[derive(Default)]
+struct Group {
+    places: Vec<usize>,
+    operations: Vec<(Operation, TransactionId)>,
 }
 
 impl Bank {
@@ -106,6 +114,40 @@ impl Bank {
         }
         for (place, waiting) in waiting {
             answers[place] = waiting.answer().await;
+        }
+        answers
+    }
+
+    /// Sends writes that are linked: those of one branch are carried out together or not at all. Each has its
+    /// own answer or refusal, in the order given.
+    pub(crate) async fn execute_linked(
+        &self,
+        operations: Vec<(Operation, OperationKey)>,
+        caller: &Caller,
+    ) -> Vec<Result<Replied, Problem>> {
+        let deadline = Instant::now() + self.timeout;
+        // Each overwritten by its answer.
+        let mut answers = wire::refused(&Problem::internal(), operations.len());
+        let mut groups: BTreeMap<BranchId, Group> = BTreeMap::new();
+        for (place, (operation, key)) in operations.into_iter().enumerate() {
+            let owner = operation.owner(self.assignment.branches());
+            let group = groups.entry(owner).or_default();
+            group.places.push(place);
+            group.operations.push((operation, key.transaction_id(owner)));
+        }
+        let mut waiting = Vec::new();
+        for (owner, Group { places, operations }) in groups {
+            let submitted = self
+                .server_of(owner)
+                .and_then(|server| self.lines[server].queue().submit(Order::linked(operations, caller), deadline));
+            match submitted {
+                Ok(accepted) => waiting.push((places, accepted)),
+                Err(refusal) => places.into_iter().for_each(|place| answers[place] = Err(refusal.clone())),
+            }
+        }
+        for (places, waiting) in waiting {
+            let told = waiting.answers(places.len()).await;
+            places.into_iter().zip(told).for_each(|(place, answer)| answers[place] = answer);
         }
         answers
     }

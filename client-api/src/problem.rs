@@ -60,6 +60,15 @@ impl Problem {
         Problem::new(ErrorCode::Internal, "something went wrong inside the bank; tell the operator the request id")
     }
 
+    /// Says where the field at fault is.
+    pub(crate) fn within(self, place: &str) -> Problem {
+        let field = match &self.0.field {
+            Some(field) => format!("{place}.{field}"),
+            None => place.to_owned(),
+        };
+        self.with_field(Some(field))
+    }
+
     /// Names the field at fault, when it is known from elsewhere.
     pub(crate) fn with_field(mut self, field: Option<String>) -> Problem {
         self.0.field = field.map(|field| cut(Cow::Owned(field), FIELD_BYTES).into_owned());

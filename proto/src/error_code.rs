@@ -117,6 +117,9 @@ error_codes! {
     AlreadyReversed = "ALREADY_REVERSED", 422, FailedPrecondition, "The transaction was reversed before";
     /// The payee's branch did not send the money back; `cause` in the details says why. Try again under a new id.
     ReversalRefused = "REVERSAL_REFUSED", 422, FailedPrecondition, "The money was not given back";
+    /// An operation that this one is linked to was refused; `failed_transaction_id` in the details names it, and
+    /// nothing of both was done. Try all of them again, under new ids.
+    LinkedOperationFailed = "LINKED_OPERATION_FAILED", 422, FailedPrecondition, "A linked operation failed";
     /// The payee's branch was not reached in time, and the money is back.
     TransferExpired = "TRANSFER_EXPIRED", 422, FailedPrecondition, "The transfer was not delivered in time";
     /// Between branches: the sender's epoch is over; another owner has taken its place.

@@ -44,6 +44,8 @@ pub mod limits {
     /// any payment needs. Some 9,000 of them fit into the 64 bits of a balance; without a limit a single
     /// deposit could fill the vault's, and every later one in its currency would be refused.
     pub const TRANSACTION_MINOR_UNITS: i64 = 1_000_000_000_000_000;
+    /// Operations that are linked: one writer carries them out while all others wait, and one message holds them.
+    pub const LINKED_OPERATIONS: usize = 256;
     /// Bytes of one gRPC message.
     pub const GRPC_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
     /// Bytes of an HTTP body.

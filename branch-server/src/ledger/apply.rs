@@ -206,9 +206,23 @@ impl Ledger {
         self.undo.clear();
     }
 
+    /// How many steps back there are to the last [`Ledger::commit`]: names this moment for
+    /// [`Ledger::roll_back_to`].
+    #[must_use]
+    pub fn steps_to_commit(&self) -> usize {
+        self.undo.len()
+    }
+
     /// Takes back every entry since the last [`Ledger::commit`]: they could not be stored.
     pub fn roll_back(&mut self) {
-        while let Some(step) = self.undo.pop() {
+        self.roll_back_to(0);
+    }
+
+    /// Takes back every entry since a moment after the last [`Ledger::commit`].
+    pub fn roll_back_to(&mut self, steps_to_commit: usize) {
+        while self.undo.len() > steps_to_commit
+            && let Some(step) = self.undo.pop()
+        {
             match step {
                 Undo::Uninitialize => self.initialized = false,
                 Undo::ForgetCustomer(customer) => {

@@ -400,8 +400,9 @@ impl Bank {
         let key = match &request {
             Request::Write(order) => Some(order.key.get()),
             Request::Arrive { order, .. } => Some(order.key.get()),
-            Request::Read(_) => None,
+            Request::Read(_) | Request::Linked(_) => None,
         };
+        let is_write = !matches!(request, Request::Read(_));
         let (sender, receiver) = oneshot::channel();
         let job = Job {
             requests: vec![Asked { request, deadline: Some(deadline) }],
@@ -414,7 +415,7 @@ impl Bank {
             Ok(()) => match tokio::time::timeout_at(deadline, receiver).await {
                 Ok(Ok(mut answers)) if answers.len() == 1 => return answers.remove(0),
                 // A teller that stopped with the question in its hands has dropped the way back.
-                Ok(_) | Err(_) => Declined::new(unanswered(key.is_some())),
+                Ok(_) | Err(_) => Declined::new(unanswered(is_write)),
             },
             Err(refusal) => {
                 metrics::counter!("florin_shed_requests_total").increment(1);

@@ -338,7 +338,7 @@ impl BankService for BankEdge {
     async fn batch(&self, request: Request<wire::BatchRequest>) -> Result<Response<wire::BatchResponse>, Status> {
         let journey = self.journey(&request);
         let operations = request.into_inner().operations;
-        check_size(operations.len())?;
+        check_size(operations.iter().map(inbound::weight).sum())?;
         let results = self.0.batch(operations, &journey).await;
         Ok(Response::new(wire::BatchResponse { results }))
     }

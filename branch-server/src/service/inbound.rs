@@ -1,5 +1,7 @@
 //! Wire messages -> the bank's own words. What can be refused without a balance is refused here.
 
+mod linked;
+
 use crate::environment::Entropy;
 use crate::journal::{Channel, PersonalName};
 use crate::ledger::{AskedAmount, Command, Past, Payee, Product, Target};
@@ -31,9 +33,12 @@ pub(super) fn route(
     let Some(kind) = &mut operation.kind else {
         return Err(invalid(ErrorCode::InvalidRequest, "operation", "says not what to do"));
     };
+    if let Kind::Linked(linked) = kind {
+        return linked::route(linked, bank, entropy).map(|owner| (owner, IdOrigin::Linked));
+    }
     let owner = owner_of(kind, bank)?;
     let id = match kind {
-        Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) => {
+        Kind::Linked(_) | Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) => {
             return Ok((owner, IdOrigin::None));
         }
         Kind::Transfer(order) => &mut order.transaction_id,
@@ -64,6 +69,8 @@ pub(super) fn route(
 pub(super) enum IdOrigin {
     /// A question has none.
     None,
+    /// Linked orders have one each, written into them.
+    Linked,
     /// The caller chose it.
     Given(TransactionKey),
     /// This server made it.
@@ -85,14 +92,21 @@ pub(super) fn fill_in_id(operation: &mut wire::Operation, owner: BranchId, id: I
         Some(Kind::InitializeBranch(order)) => order.transaction_id = text,
         Some(Kind::Transfer(order)) => order.transaction_id = text,
         Some(Kind::Reverse(order)) => order.transaction_id = text,
-        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_)) | None => {}
+        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) | Kind::Linked(_))
+        | None => {}
     }
 }
+
+pub(super) use linked::weight;
 
 /// What an operation is called, and the front end's id of the request that it came in by: for the log.
 pub(super) fn describe(operation: &wire::Operation) -> (&'static str, Option<&str>) {
     let (name, caller) = match &operation.kind {
         None => ("none", None),
+        Some(Kind::Linked(linked)) => {
+            let first = linked.operations.first().and_then(|first| describe(first).1);
+            return ("linked", first);
+        }
         Some(Kind::Deposit(order)) => ("deposit", order.caller.as_ref()),
         Some(Kind::Withdraw(order)) => ("withdraw", order.caller.as_ref()),
         Some(Kind::OpenAccount(order)) => ("open_account", order.caller.as_ref()),
@@ -134,6 +148,7 @@ fn owner_of(kind: &Kind, bank: Assignment) -> Result<BranchId, Declined> {
         }
         Kind::GetAccount(question) => by_account(&question.account_number),
         Kind::InitializeBranch(order) => branch_id(order.branch_id, bank),
+        Kind::Linked(_) => Err(invalid(ErrorCode::InvalidRequest, "operation", "must not be linked once more")),
     }
 }
 
@@ -153,21 +168,33 @@ pub(super) fn request(
         IdOrigin::Given(key) => Key::Given(key),
         IdOrigin::Made(key) => Key::Made(key),
         IdOrigin::None => return question(operation, bank).map(Request::Read),
+        IdOrigin::Linked => return linked::request(operation, owner, bank, entropy, principal),
     };
+    order(operation, owner, key, bank, entropy, principal).map(Request::Write)
+}
+
+fn order(
+    operation: wire::Operation,
+    owner: BranchId,
+    key: Key,
+    bank: Assignment,
+    entropy: &Entropy,
+    principal: &Arc<str>,
+) -> Result<Order, Declined> {
     let draft = draft(operation, owner, key.get(), bank, entropy)?;
     let channel = match draft.caller.as_deref() {
         None | Some("" | "grpc") => Channel::Grpc,
         Some("http") => Channel::Http,
         Some(_) => return Err(invalid(ErrorCode::InvalidRequest, "caller.channel", "must be http or grpc")),
     };
-    Ok(Request::Write(Order {
+    Ok(Order {
         key,
         fingerprint: draft.content.finish(principal),
         command: draft.command,
         caller: Caller { principal: principal.clone(), channel },
         detail: draft.detail,
         name: draft.name,
-    }))
+    })
 }
 
 fn question(operation: wire::Operation, bank: Assignment) -> Result<Read, Declined> {
@@ -257,9 +284,8 @@ fn draft(
             let serial = account_number(&order.account_number, bank)?.serial();
             Ok(plain(Command::Close(serial), Content::account("close", serial), order.caller))
         }
-        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_)) | None => {
-            Err(invalid(ErrorCode::InvalidRequest, "operation", "is not an order"))
-        }
+        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) | Kind::Linked(_))
+        | None => Err(invalid(ErrorCode::InvalidRequest, "operation", "is not an order")),
     }
 }
 
@@ -557,7 +583,7 @@ mod tests {
         let (owner, id) = route(&mut operation, bank, &entropy).expect("routed");
         match request(operation, owner, id, bank, &entropy, &OPEN_PRINCIPAL.into()).expect("an order") {
             Request::Write(order) => order.fingerprint,
-            Request::Read(_) | Request::Arrive { .. } => panic!("not an order"),
+            Request::Read(_) | Request::Linked(_) | Request::Arrive { .. } => panic!("not an order"),
         }
     }
 

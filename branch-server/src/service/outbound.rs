@@ -58,6 +58,9 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
             state: state(view.account.state).into(),
         }),
         Answer::Refused(declined) => Kind::Failure(about_payee(failure(&declined, transaction_id, replayed))),
+        Answer::Linked(answers) => Kind::Linked(wire::LinkedResults {
+            results: answers.into_iter().map(|answered| result(branch, answered)).collect(),
+        }),
         // Questions that no operation asks.
         Answer::TrialBalance(_)
         | Answer::CutHeard(_)

@@ -55,6 +55,9 @@ pub(super) fn sentence(declined: &Declined) -> String {
         ErrorCode::ReversalRefused => {
             format!("the payee's branch did not send the money back: {}", told(Declined::CAUSE))
         }
+        ErrorCode::LinkedOperationFailed => {
+            format!("{} failed, which it is linked to; nothing of both was done", told(Declined::FAILED_ID))
+        }
         ErrorCode::TransferNotFound => "no transfer has this id".to_owned(),
         code => code.title().to_owned(),
     }

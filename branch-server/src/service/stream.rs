@@ -4,6 +4,7 @@ use super::bank::{Bank, Results, Tagged};
 use super::deadline::DEFAULT_TIMEOUT;
 use super::forward::Journey;
 use super::grpc::check_size;
+use super::inbound;
 use super::outbound;
 use super::own_words;
 use bank_proto::{limits, wire};
@@ -69,7 +70,8 @@ async fn pump_in(
             None => return,
         };
         let count = message.operations.len();
-        if let Err(status) = check_size(count) {
+        let weight = message.operations.iter().filter_map(|operation| operation.operation.as_ref());
+        if let Err(status) = check_size(weight.map(inbound::weight).sum::<usize>().max(count)) {
             let _ = messages.send(Err(status)).await;
             return;
         }

@@ -58,6 +58,8 @@ pub enum Answer {
     Balance(AccountView),
     /// The sums of the books.
     TrialBalance(Arc<BranchCut>),
+    /// The answers to orders that came linked, in their order.
+    Linked(Vec<Answered>),
     /// The newest cut that was heard of.
     CutHeard(u64),
     /// How the branch is.
@@ -151,6 +153,8 @@ impl Declined {
     pub const STATE: &str = "state";
     /// The name under which a reversal that failed says what was in its way.
     pub const CAUSE: &str = "cause";
+    /// The name under which an order that was linked to a failed one says that one's id.
+    pub const FAILED_ID: &str = "failed_transaction_id";
     /// It has failed, for ever.
     pub const FAILED: &str = "FAILED";
 

@@ -1,6 +1,7 @@
 //! One batch at the desk: decide, apply, one group commit, and only then every answer.
 
 mod cuts;
+mod linked;
 mod read;
 mod reversal;
 mod tell;
@@ -14,7 +15,7 @@ use super::rows::{self, Books};
 use crate::derived::{ById, TransactionIds};
 use crate::environment::Clock;
 use crate::journal::{AppendError, Journal, PersonalName, Row, Sequence};
-use crate::ledger::{Arrival, Command, Entry, Ledger, PairFault, Refusal};
+use crate::ledger::{Arrival, Command, Entry, Ledger, PairFault};
 use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionKey};
 use std::sync::Arc;
 use std::time::Duration;
@@ -195,6 +196,10 @@ impl Desk {
                 Ok(declined(order, ErrorCode::DeadlineExceeded))
             }
             Request::Write(order) => self.answer_order(order, accepts_orders),
+            Request::Linked(orders) if is_late => {
+                Ok(linked::together(orders.iter().map(|order| declined(order, ErrorCode::DeadlineExceeded)).collect()))
+            }
+            Request::Linked(orders) => self.answer_linked(orders, accepts_orders),
             Request::Arrive { order, arrival, lowest_outstanding } => {
                 self.answer_arrival(order, arrival, *lowest_outstanding, accepts_orders)
             }
@@ -266,8 +271,14 @@ impl Desk {
                     answer: Answer::Refused(refusal.into()),
                 });
             }
-            Err(refusal) => self.record_refusal(order, refusal),
+            Err(refusal) => self.record_declined(order, refusal.into()),
         }
+        self.keep(order, first)
+    }
+
+    /// Makes the rows from `first` on, which an order has added, known to the rest of the batch, and answers
+    /// it from them.
+    fn keep(&mut self, order: &Order, first: usize) -> Result<Answered, Fatal> {
         for (place, row) in self.group.rows.iter().enumerate().skip(first) {
             self.group.firsts.extend(ids_of(row).map(|key| (key, place)));
         }
@@ -275,12 +286,12 @@ impl Desk {
         Ok(Answered { key: Some(order.key.get()), replayed: false, answer })
     }
 
-    fn record_refusal(&mut self, order: &Order, refusal: Refusal) {
+    /// Stores a refusal under the order's id.
+    fn record_declined(&mut self, order: &Order, mut declined: Declined) {
         let sequence = self.next_sequence();
         if let Command::Receive { arrival, .. } | Command::Return { arrival, .. } = order.command {
             self.ledger.apply(sequence, self.booked_at, &Entry::TurnedAway(arrival));
         }
-        let mut declined = Declined::from(refusal);
         if matches!(order.command, Command::Transfer { .. }) {
             declined = declined.with(Declined::STATE, Declined::FAILED);
         }

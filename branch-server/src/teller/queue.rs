@@ -46,7 +46,7 @@ impl TellerHandle {
     /// # Errors
     /// At once, when the queue is full or the branch has stopped; the job's reply is dropped.
     pub fn submit(&self, job: Job) -> Result<(), QueueFull> {
-        let requests = job.requests.len();
+        let requests = job.weight();
         let before = self.waiting.fetch_add(requests, Ordering::Relaxed);
         // A job larger than the whole queue may enter an empty one.
         let outcome = if before > 0 && before + requests > QUEUED_REQUESTS {
@@ -68,7 +68,7 @@ impl TellerHandle {
     /// # Errors
     /// As [`TellerHandle::submit`], but only when very many of these wait.
     pub fn submit_settlement(&self, job: Job) -> Result<(), QueueFull> {
-        let requests = job.requests.len();
+        let requests = job.weight();
         self.waiting.fetch_add(requests, Ordering::Relaxed);
         self.queue.try_send(Message::Job(job)).map_err(|refused| {
             self.waiting.fetch_sub(requests, Ordering::Relaxed);
@@ -137,7 +137,7 @@ fn next_batch(messages: &Receiver<Message>, waiting: &AtomicUsize, goes_on: &mut
     loop {
         match next {
             Some(Message::Job(job)) => {
-                requests += job.requests.len();
+                requests += job.weight();
                 batch.push(job);
             }
             Some(Message::Stop) | None => {

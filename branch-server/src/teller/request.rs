@@ -16,6 +16,14 @@ pub struct Job {
     pub reply: Box<dyn FnOnce(Vec<Answered>) + Send>,
 }
 
+impl Job {
+    /// How much it brings, in single requests.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.requests.iter().map(|asked| asked.request.weight()).sum()
+    }
+}
+
 /// One request and how long its caller waits.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -32,6 +40,8 @@ pub enum Request {
     Read(Read),
     /// Is stored under its id, whether it is accepted or refused.
     Write(Order),
+    /// Orders that are carried out together or not at all, each stored under its own id.
+    Linked(Vec<Order>),
     /// A transfer from another branch, to be credited or cancelled.
     Arrive {
         /// [`Command::Receive`] or [`Command::Cancel`], under the arrival's key.
@@ -41,6 +51,15 @@ pub enum Request {
         /// Every transfer from that branch with a smaller number has ended there.
         lowest_outstanding: u64,
     },
+}
+
+impl Request {
+    fn weight(&self) -> usize {
+        match self {
+            Request::Linked(orders) => orders.len().max(1),
+            Request::Read(_) | Request::Write(_) | Request::Arrive { .. } => 1,
+        }
+    }
 }
 
 /// A question about the books as they are now.

@@ -7,6 +7,7 @@ mod bank;
 mod calls;
 mod cuts;
 mod late;
+mod linked;
 mod raw;
 mod restored;
 mod returns;

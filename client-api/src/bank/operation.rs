@@ -139,23 +139,46 @@ impl Target {
     }
 }
 
-/// An operation on its way: with its id and who asks.
+/// What is on its way: with its id and who asks.
 #[derive(Debug)]
 pub(crate) struct Order {
-    pub(super) operation: Operation,
-    /// Set for every write. Made before the first sending and the same at every repeat.
-    pub(super) id: Option<TransactionId>,
+    pub(super) asked: Asked,
     pub(super) request_id: Arc<str>,
+}
+
+/// One operation, or some that are linked.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// With an id when it is a write. Made before the first sending and the same at every repeat.
+    One(Operation, Option<TransactionId>),
+    /// Writes of one branch that are carried out together or not at all.
+    Linked(Vec<(Operation, TransactionId)>),
 }
 
 impl Order {
     /// Reads lose the id: they have no use for it.
     pub(super) fn new(operation: Operation, id: Option<TransactionId>, caller: &Caller) -> Order {
         let id = id.filter(|_| operation.is_write());
-        Order { operation, id, request_id: Arc::clone(&caller.request_id) }
+        Order { asked: Asked::One(operation, id), request_id: Arc::clone(&caller.request_id) }
+    }
+
+    /// Writes of one branch that are carried out together or not at all.
+    pub(super) fn linked(operations: Vec<(Operation, TransactionId)>, caller: &Caller) -> Order {
+        Order { asked: Asked::Linked(operations), request_id: Arc::clone(&caller.request_id) }
     }
 
     pub(super) fn is_write(&self) -> bool {
-        self.id.is_some()
+        match &self.asked {
+            Asked::One(_, id) => id.is_some(),
+            Asked::Linked(_) => true,
+        }
+    }
+
+    /// How many operations it is.
+    pub(super) fn weight(&self) -> usize {
+        match &self.asked {
+            Asked::One(..) => 1,
+            Asked::Linked(operations) => operations.len(),
+        }
     }
 }

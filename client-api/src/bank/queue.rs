@@ -146,9 +146,14 @@ impl Queue {
         }
         let Orders { entries, waiting, .. } = &mut *orders;
         let mut message = wire::Message::default();
-        while message.operations.len() < MESSAGE_OPERATIONS
-            && let Some(id) = waiting.pop_front()
-        {
+        let mut room = MESSAGE_OPERATIONS;
+        while let Some(id) = waiting.pop_front() {
+            // What is linked is not torn apart: it waits for the next message, which has room for it.
+            let weight = entries.get(&id).map_or(0, |entry| entry.order.weight());
+            if weight > room {
+                waiting.push_front(id);
+                break;
+            }
             // Given up meanwhile, or about to be: better not to ask than not to learn the answer.
             if let Some(entry) = entries.get_mut(&id)
                 && let Some(remaining) = entry.deadline.checked_duration_since(now)
@@ -156,6 +161,7 @@ impl Queue {
             {
                 entry.is_sent = true;
                 entry.was_ever_sent = true;
+                room -= weight;
                 message.operations.push(wire::stream_operation(id, &entry.order, remaining));
             }
         }
@@ -202,17 +208,29 @@ impl Waiting {
     ///
     /// # Errors
     /// The bank's refusal, OUTCOME_UNKNOWN, or BRANCH_UNAVAILABLE.
-    pub(super) async fn answer(mut self) -> Result<Replied, Problem> {
+    pub(super) async fn answer(self) -> Result<Replied, Problem> {
+        wire::reply(self.answered().await?)
+    }
+
+    /// Waits for the answers to so many linked operations until the deadline.
+    pub(super) async fn answers(self, count: usize) -> Vec<Result<Replied, Problem>> {
+        match self.answered().await {
+            Ok(answered) => wire::replies(answered, count),
+            Err(problem) => wire::refused(&problem, count),
+        }
+    }
+
+    async fn answered(mut self) -> Result<wire::Answered, Problem> {
         let answered = tokio::time::timeout_at(self.deadline, &mut self.answer).await;
         self.is_settled = true;
         match answered {
-            Ok(Ok(answer)) => wire::reply(answer),
+            Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_stopped)) => Err(self.unanswered(true)),
             Err(_elapsed) => match self.queue.withdraw(self.id) {
                 Some(was_sent) => Err(self.unanswered(was_sent)),
                 // The answer came at the last moment.
                 None => match self.answer.try_recv() {
-                    Ok(answer) => wire::reply(answer),
+                    Ok(answer) => Ok(answer),
                     Err(_) => Err(self.unanswered(true)),
                 },
             },

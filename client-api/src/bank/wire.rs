@@ -1,11 +1,11 @@
 //! Between the bank's words and the messages of `bank.proto`: the only file here that names them.
 
-use super::operation::{AccountChange, Movement, Operation, Order, Product, Target, Transfer};
+use super::operation::{self, AccountChange, Movement, Operation, Order, Product, Target, Transfer};
 use super::queue;
 use crate::answer::{self, Replied, Reply, Success, TransferResult, TransferState};
 use crate::problem::Problem;
 use bank_proto::wire as proto;
-use bank_proto::{BranchId, ErrorCode, Timestamp};
+use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionId};
 use proto::operation::Kind as Asked;
 use proto::operation_result::Kind as Told;
 use std::collections::BTreeMap;
@@ -28,13 +28,20 @@ const CHANNEL: &str = "http";
 pub(super) fn stream_operation(correlation_id: u64, order: &Order, remaining: Duration) -> proto::StreamOperation {
     // Zero would mean no limit.
     let timeout_ms = u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX).max(1);
-    proto::StreamOperation { correlation_id, operation: Some(operation(order)), timeout_ms }
+    let asked = match &order.asked {
+        operation::Asked::One(one, id) => operation(one, *id, &order.request_id),
+        operation::Asked::Linked(linked) => {
+            let operations = linked.iter().map(|(one, id)| operation(one, Some(*id), &order.request_id)).collect();
+            proto::Operation { kind: Some(Asked::Linked(proto::LinkedOperations { operations })) }
+        }
+    };
+    proto::StreamOperation { correlation_id, operation: Some(asked), timeout_ms }
 }
 
-fn operation(order: &Order) -> proto::Operation {
-    let caller = || Some(proto::Caller { channel: CHANNEL.to_owned(), request_id: order.request_id.to_string() });
-    let transaction_id = || order.id.map(|id| id.to_string());
-    let kind = match &order.operation {
+fn operation(operation: &Operation, id: Option<TransactionId>, request_id: &str) -> proto::Operation {
+    let caller = || Some(proto::Caller { channel: CHANNEL.to_owned(), request_id: request_id.to_owned() });
+    let transaction_id = || id.map(|id| id.to_string());
+    let kind = match operation {
         Operation::InitializeBranch { branch, initial_balance } => {
             Asked::InitializeBranch(proto::InitializeBranchRequest {
                 branch_id: i64::from(branch.get()),
@@ -201,11 +208,31 @@ pub(super) fn reply(answered: Answered) -> Result<Replied, Problem> {
             success(Reply::Reversal(reversal_from_wire(reversal)), replayed)
         }
         Some(Told::Failure(failure)) => Err(refusal(failure)),
-        None => {
-            tracing::error!("a branch server answered with a result that says nothing");
+        Some(Told::Linked(_)) | None => {
+            tracing::error!("a branch server answered with a result that says nothing of what was asked");
             Err(Problem::internal())
         }
     }
+}
+
+/// What a branch answered to so many linked operations, in their order.
+pub(super) fn replies(answered: Answered, count: usize) -> Vec<Result<Replied, Problem>> {
+    match answered.and_then(|result| result.kind) {
+        Some(Told::Linked(linked)) if linked.results.len() == count => {
+            linked.results.into_iter().map(|result| reply(Some(result))).collect()
+        }
+        // Refused as a whole: nothing was done.
+        Some(Told::Failure(failure)) => refused(&refusal(failure), count),
+        _ => {
+            tracing::error!("a branch server answered with another number of results than it was asked");
+            refused(&Problem::internal(), count)
+        }
+    }
+}
+
+/// One refusal for so many operations.
+pub(super) fn refused(problem: &Problem, count: usize) -> Vec<Result<Replied, Problem>> {
+    std::iter::repeat_with(|| Err(problem.clone())).take(count).collect()
 }
 
 fn receipt_from_wire(wire: proto::Receipt) -> answer::Receipt {

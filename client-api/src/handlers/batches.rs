@@ -32,6 +32,10 @@ struct Body<'a> {
     #[schema(value_type = Vec<item::Item>)]
     #[serde(borrow)]
     operations: Vec<&'a RawValue>,
+    /// All of one branch or none of them: at the first refusal all that this batch did at the branch is taken back, and
+    /// the others are refused with LINKED_OPERATION_FAILED. Up to 256 of one branch, and no queries. False when absent.
+    #[serde(default)]
+    linked: bool,
 }
 
 /// The answers, in the order of the operations.
@@ -52,7 +56,8 @@ enum OperationAnswer<'a> {
 
 /// Does many operations
 ///
-/// Each answers for itself: a refused or malformed one does not stop the others. The answer comes when no
+/// Each answers for itself: a refused or malformed one does not stop the others, unless they are `linked`; then those of
+/// one branch are all done or none of them, and a malformed one refuses the whole batch. The answer comes when no
 /// transfer of it is waited for any more. A write without an
 /// `idempotency_key` of its own gets one from the batch's Idempotency-Key and its place, so a repeated
 /// batch does nothing twice: its answer is the first one again, and when all writes of it were given again
@@ -63,10 +68,15 @@ enum OperationAnswer<'a> {
 )]
 pub(crate) async fn run(State(app): State<Arc<App>>, caller: Caller, body: JsonBody) -> Result<Response, Problem> {
     let batch_key = caller.key.clone().ok_or_else(Problem::internal)?;
-    let operations = operations(&body.parse()?, &batch_key)?;
+    let body: Body<'_> = body.parse()?;
+    let operations = operations(&body, &batch_key)?;
     let is_write = |asked: &Asked| asked.as_ref().is_ok_and(|(operation, _)| operation.is_write());
     let writes: Vec<bool> = operations.iter().map(is_write).collect();
-    let answers = app.bank.execute_all(operations, &caller).await;
+    let answers = if body.linked {
+        app.bank.execute_linked(linked(operations)?, &caller).await
+    } else {
+        app.bank.execute_all(operations, &caller).await
+    };
     let mut written =
         writes.iter().zip(&answers).filter(|(is_write, _)| **is_write).map(|(_, answer)| answer).peekable();
     let is_replay = written.peek().is_some()
@@ -103,6 +113,23 @@ fn operations(body: &Body<'_>, batch_key: &IdempotencyKey) -> Result<Vec<Asked>,
         Ok((operation, key))
     });
     Ok(asked.collect())
+}
+
+/// The operations of a linked batch.
+///
+/// # Errors
+/// One of them is malformed or asks a question, or there are too many: nothing is done.
+fn linked(operations: Vec<Asked>) -> Result<Vec<(Operation, OperationKey)>, Problem> {
+    let orders = operations.into_iter().enumerate().map(|(place, asked)| {
+        match asked {
+            Ok((operation, _)) if !operation.is_write() => {
+                Err(Problem::field(ErrorCode::InvalidRequest, "type", "must be a write when operations are linked"))
+            }
+            asked => asked,
+        }
+        .map_err(|problem| problem.within(&format!("operations[{place}]")))
+    });
+    orders.collect()
 }
 
 pub(super) fn accepts(body: &[u8]) -> bool {

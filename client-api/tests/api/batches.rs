@@ -109,3 +109,57 @@ async fn many_of_the_largest_batches_at_once_are_each_answered_whole() {
     }
     assert!(booked >= 8192, "{booked}");
 }
+
+fn codes_or_balances(answer: &Value) -> String {
+    let line = |result: &Value| result["code"].as_str().or(result["balance"].as_str()).unwrap_or("?").to_owned();
+    answer["results"].as_array().expect("a list").iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+#[tokio::test]
+async fn linked_operations_of_a_branch_are_all_done_or_none() {
+    let bank = RealBank::open(2).await;
+    let of = |customer: u32, kind: &str, amount: u32| json!({"type": kind, "customer_id": customer, "amount": amount});
+    // Branch 1 cannot, branch 2 can: each branch answers for itself.
+    let body = json!({"linked": true, "operations": [
+        of(1, "deposit", 1), of(2, "deposit", 2), of(1, "withdraw", 5000), of(2, "withdraw", 1), of(11, "deposit", 1),
+    ]});
+
+    let first = bank.api.post_as("month end", "/v1/batches", body.clone()).await;
+
+    let failed = "LINKED_OPERATION_FAILED";
+    assert_eq!(codes_or_balances(&first.json()), format!("{failed}, 1002.00, INSUFFICIENT_FUNDS, 1001.00, {failed}"));
+    insta::assert_snapshot!(first.json()["results"][0]["detail"].as_str().expect("a detail").split_once(' ').expect("words").1,
+        @"failed, which it is linked to; nothing of both was done");
+    assert_eq!(first.json()["results"][0]["failed_transaction_id"], first.json()["results"][2]["transaction_id"]);
+    let again = bank.api.post_as("month end", "/v1/batches", body).await;
+    assert_eq!((again.header("idempotent-replayed"), again.json()), (Some("true"), first.json()));
+    let query = json!({"customer_id": 1, "type": "query"});
+    assert_eq!(bank.api.post("/transaction", query).await.json()["balance"], "1000.00");
+}
+
+#[tokio::test]
+async fn a_linked_batch_with_anything_malformed_does_nothing() {
+    let bank = RealBank::open(1).await;
+    let well = json!({"type": "deposit", "customer_id": 1, "amount": 1});
+    for (ill, refusal) in [
+        (json!({"type": "deposit", "customer_id": 1, "amount": -1}), "400 INVALID_AMOUNT operations[1].amount"),
+        (json!({"type": "query", "customer_id": 1}), "400 INVALID_REQUEST operations[1].type"),
+        (json!({"type": "dance", "customer_id": 1}), "400 INVALID_REQUEST operations[1].type"),
+        (json!(17), "400 INVALID_REQUEST operations[1]"),
+    ] {
+        let body = json!({"linked": true, "operations": [well, ill]});
+        assert_eq!(bank.api.post("/v1/batches", body).await.refusal(), refusal);
+    }
+    let many = json!({"linked": true, "operations": vec![well; 257]});
+    let answers = bank.api.post("/v1/batches", many).await.json();
+    assert_eq!(
+        (&answers["results"][0]["code"], &answers["results"][256]["code"]),
+        (&json!("INVALID_REQUEST"), &json!("INVALID_REQUEST"))
+    );
+    let query = json!({"customer_id": 1, "type": "query"});
+    assert_eq!(bank.api.post("/transaction", query).await.json()["balance"], "1000.00");
+    assert_eq!(
+        bank.api.post("/v1/batches", json!({"linked": true, "operations": []})).await.json(),
+        json!({"results": []})
+    );
+}
