@@ -55,6 +55,7 @@ impl Teller {
         let rows = metrics::counter!("florin_journal_rows_total", "branch" => label.clone());
         let full = metrics::counter!("florin_storage_full_total", "branch" => label.clone());
         let seconds = metrics::histogram!("florin_batch_seconds", "branch" => label.clone());
+        let holds = metrics::gauge!("florin_open_holds", "branch" => label.clone());
         let sequence = metrics::gauge!("florin_journal_sequence", "branch" => label);
         let between = move |desk: &Desk, report: BatchReport| {
             seconds.record(report.elapsed);
@@ -62,6 +63,7 @@ impl Teller {
                 commits.increment(1);
                 rows.increment(report.rows as u64);
                 sequence.set(desk.journal().last_sequence() as f64);
+                holds.set(u32::try_from(desk.open_holds()).unwrap_or(u32::MAX));
                 newest.send_replace(desk.journal().last_sequence());
                 snapshots.offer(desk);
             }

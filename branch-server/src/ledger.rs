@@ -4,6 +4,7 @@
 //! - [`command`]: what can be asked
 //! - [`entry`]: what then happens, one entry per journal row
 //! - [`refusal`]: why not
+//! - [`hold`]: money that is promised and still there
 //! - [`reversal`]: what must be known of a transaction that is to be taken back
 //! - [`transfer`]: money to and from other branches, and what the books know of each
 //! - [`decide`]: command -> entries or refusal, changing nothing
@@ -19,6 +20,7 @@ mod apply;
 mod command;
 mod decide;
 mod entry;
+mod hold;
 mod refusal;
 mod restore;
 mod reversal;
@@ -31,13 +33,14 @@ pub use account::{Account, AccountKind, AccountState, Product};
 pub use apply::Posted;
 pub use command::{AskedAmount, Command, Target};
 pub use entry::{Entries, Entry, Movement};
+pub use hold::{HoldEnd, OpenHold};
 pub use refusal::{PayeeProblem, Refusal};
 pub use reversal::Past;
 pub use transfer::{Arrival, Outcome, Outgoing, PairFault, Payee, PeerView};
 pub use trial_balance::TrialBalanceLine;
 
-use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, TransactionKey};
-use std::collections::{BTreeMap, HashMap};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, Timestamp, TransactionKey};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// Hash maps with fixed keys: the same books behave the same in every run.
@@ -59,6 +62,10 @@ pub struct Ledger {
     pairs: BTreeMap<BranchId, transfer::Pair>,
     /// Where in the pairs' outboxes a transfer stands that has not ended.
     in_flight: FixedMap<TransactionKey, (BranchId, u64)>,
+    /// Every hold that has not ended.
+    holds: FixedMap<TransactionKey, OpenHold>,
+    /// When each of them ends by itself.
+    expiries: BTreeSet<(Timestamp, TransactionKey)>,
     /// The way back to the last durable state.
     undo: Vec<apply::Undo>,
 }

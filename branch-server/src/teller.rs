@@ -19,7 +19,7 @@ mod queue;
 pub mod request;
 mod rows;
 
-pub use answer::{AccountView, Answer, Answered, Arrived, Declined, Receipt, Reversal};
+pub use answer::{AccountView, Answer, Answered, Arrived, Declined, HoldView, Receipt, Reversal};
 pub use answer::{TransferEnd, TransferState, TransferView};
 pub use desk::{BatchReport, Desk, Fatal};
 pub use fold::{Fold, Folded, begins_transaction, ids_of};

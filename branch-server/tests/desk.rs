@@ -249,3 +249,63 @@ fn booking_times_never_go_back_even_over_a_restart() {
     let mut second = open();
     assert_eq!(booked_at(&ask(&mut second, vec![withdraw(4, 1)])), 5_000);
 }
+
+fn hold(key: u128, minor: i64, life_seconds: u32) -> Request {
+    let target = Target::Customer(branch().namesake());
+    let amount = AskedAmount::Money(usd(minor));
+    order(key, Command::Hold { hold: TransactionKey(key), target, amount, life_seconds, expires_at: Timestamp(0) })
+}
+
+fn state(key: u128) -> Request {
+    Request::Read(Read::Hold(TransactionKey(key)))
+}
+
+#[test]
+fn a_hold_ends_at_its_time_before_anything_else_of_its_batch() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(SetClock(Mutex::new(0)));
+    let set = |seconds: i64| *clock.0.lock().expect("a clock") = seconds * 1_000_000;
+    let open = || {
+        let decorate = |journal| Box::new(journal) as Box<dyn Journal>;
+        open_branch(directory.path(), branch(), 10, clock.clone(), decorate).expect("a branch").desk
+    };
+    let states = |answers: &[Answered]| -> Vec<String> {
+        let state = |answered: &Answered| match &answered.answer {
+            Answer::Hold(view) => view.end.map_or("HELD", |(end, _)| end.as_str()).to_owned(),
+            _ => said(answered),
+        };
+        answers.iter().map(state).collect()
+    };
+    let mut desk = open();
+    ask(&mut desk, vec![initialize(), hold(2, 60_000, 10), hold(3, 40_000, 20)]);
+    set(9);
+    assert_eq!(desk.until_expiry(), Some(std::time::Duration::from_secs(1)));
+    let release = |key, hold| order(key, Command::Release { hold: TransactionKey(hold), ended: None });
+    assert_eq!(states(&ask(&mut desk, vec![withdraw(4, 1), state(2)])), ["INSUFFICIENT_FUNDS", "HELD"]);
+    set(10);
+    // The order that comes at that very moment finds the money free.
+    assert_eq!(states(&ask(&mut desk, vec![withdraw(5, 60_000), state(2), state(3)])), ["400.00", "EXPIRED", "HELD"]);
+    assert_eq!(states(&ask(&mut desk, vec![release(6, 2)])), ["HOLD_EXPIRED"]);
+    drop(desk);
+    // Its end does not wait for the owner that saw it placed.
+    set(20);
+    let mut desk = open();
+    assert_eq!(desk.until_expiry(), Some(std::time::Duration::ZERO));
+    assert_eq!(states(&ask(&mut desk, vec![withdraw(7, 40_000), state(3)])), ["0.00", "EXPIRED"]);
+    assert_eq!(desk.until_expiry(), None);
+}
+
+#[test]
+fn a_full_disk_keeps_holds_as_they_are_until_there_is_room() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut desk, journal) = desk(directory.path());
+    ask(&mut desk, vec![initialize()]);
+    journal.store(FULL, Ordering::SeqCst);
+    assert_eq!(
+        all_said(&ask(&mut desk, vec![hold(2, 60_000, 10), balance(), state(2)])),
+        ["STORAGE_FULL", "1000.00", "HOLD_NOT_FOUND"]
+    );
+    journal.store(WORKS, Ordering::SeqCst);
+    let answers = ask(&mut desk, vec![hold(2, 60_000, 10), withdraw(3, 40_001), withdraw(4, 40_000)]);
+    assert_eq!(all_said(&answers[1..]), ["INSUFFICIENT_FUNDS", "600.00"]);
+}

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 mod books;
+mod hold;
 mod reversal;
 
 pub(crate) use books::{
     Amount, Audit, BankTrialBalance, Position, PositionLine, Positions, TrialBalance, TrialBalanceLine,
 };
+pub(crate) use hold::{Hold, HoldState};
 pub(crate) use reversal::Reversal;
 
 /// `"result":"success"`.
@@ -111,6 +113,9 @@ pub(crate) struct Transfer {
     /// The payer's, right after the debit or after the money came back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) balance: Option<String>,
+    /// Of a capture: the hold that it was paid out of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) hold_transaction_id: Option<String>,
     /// RFC 3339 in UTC.
     #[schema(value_type = String, format = DateTime)]
     #[serde(serialize_with = "rfc3339")]
@@ -220,6 +225,8 @@ pub(crate) enum Reply {
     Receipt(Receipt),
     /// To a reversal.
     Reversal(Reversal),
+    /// To a hold, its release, or the question for one.
+    Hold(Hold),
     /// To a transfer, or to the question for one.
     Transfer(Transfer),
     /// To a query.
@@ -333,6 +340,12 @@ pub(crate) fn reply(status: StatusCode, replied: &Replied) -> Response {
         if let Ok(place) = HeaderValue::from_str(&format!("/v1/transfers/{transaction_id}")) {
             answer.headers_mut().insert(header::LOCATION, place);
         }
+    }
+    if let Reply::Hold(Hold { hold_transaction_id, .. }) = &replied.reply
+        && status == StatusCode::CREATED
+        && let Ok(place) = HeaderValue::from_str(&format!("/v1/holds/{hold_transaction_id}"))
+    {
+        answer.headers_mut().insert(header::LOCATION, place);
     }
     if let Reply::Reversal(Reversal { result: TransferResult::Pending, .. }) = &replied.reply {
         *answer.status_mut() = StatusCode::ACCEPTED;

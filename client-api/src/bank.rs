@@ -13,7 +13,7 @@ mod queue;
 mod reports;
 mod wire;
 
-pub(crate) use operation::{AccountChange, Movement, Operation, Product, Target, Transfer};
+pub(crate) use operation::{AccountChange, Capture, Movement, Operation, Product, Target, Transfer};
 pub(crate) use reports::HistoryQuestion;
 
 use crate::answer::Replied;

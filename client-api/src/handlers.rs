@@ -6,6 +6,7 @@ pub(crate) mod books;
 pub(crate) mod branches;
 pub(crate) mod customers;
 pub(crate) mod history;
+pub(crate) mod holds;
 pub(crate) mod movements;
 pub(crate) mod operations;
 mod path;
@@ -23,6 +24,7 @@ pub(crate) fn any_accepts(body: &[u8]) -> bool {
         movements::accepts(body),
         transfers::accepts(body),
         reversals::accepts(body),
+        holds::accepts(body),
         batches::accepts(body),
     ]
     .contains(&true)

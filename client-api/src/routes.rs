@@ -2,7 +2,9 @@
 
 use crate::app::App;
 use crate::envelope;
-use crate::handlers::{accounts, batches, books, branches, customers, history, movements, operations, reversals};
+use crate::handlers::{
+    accounts, batches, books, branches, customers, history, holds, movements, operations, reversals,
+};
 use crate::handlers::{transaction, transfers};
 use crate::openapi;
 use crate::problem::Problem;
@@ -32,6 +34,10 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(transfers::order))
         .routes(routes!(transfers::get))
         .routes(routes!(reversals::order))
+        .routes(routes!(holds::place))
+        .routes(routes!(holds::get))
+        .routes(routes!(holds::capture))
+        .routes(routes!(holds::release))
         .routes(routes!(batches::run));
 
     let bank_staff = OpenApiRouter::new()

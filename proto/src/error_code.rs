@@ -107,6 +107,18 @@ error_codes! {
     AccountLimitExceeded = "ACCOUNT_LIMIT_EXCEEDED", 422, FailedPrecondition, "No more accounts can be opened";
     /// Payer and payee are the same account.
     SameAccount = "SAME_ACCOUNT", 422, FailedPrecondition, "A transfer needs two accounts";
+    /// No hold has this id.
+    HoldNotFound = "HOLD_NOT_FOUND", 404, NotFound, "The hold is not known";
+    /// The hold's time is over. Place a new one.
+    HoldExpired = "HOLD_EXPIRED", 422, FailedPrecondition, "The hold's time is over";
+    /// The hold was captured or released; `state` in the details says which.
+    HoldClosed = "HOLD_CLOSED", 422, FailedPrecondition, "The hold has ended";
+    /// More was to be captured than is left; `remaining` in the details says how much that is.
+    HoldAmountExceeded = "HOLD_AMOUNT_EXCEEDED", 422, FailedPrecondition, "More than is held";
+    /// The branch has as many open holds as it may. Try again later, under a new id.
+    HoldLimitExceeded = "HOLD_LIMIT_EXCEEDED", 422, FailedPrecondition, "No more holds can be placed";
+    /// An account with open holds cannot be closed. Release them, and try again under a new id.
+    HoldsOpen = "HOLDS_OPEN", 422, FailedPrecondition, "Holds are open";
     /// Too many transfers to the payee's branch are still under way. Try again later, under a new id.
     ClearingLimitExceeded = "CLEARING_LIMIT_EXCEEDED", 422, FailedPrecondition, "Too much is under way to that branch";
     /// An account whose transfers are still under way cannot be closed. Try again, under a new id.

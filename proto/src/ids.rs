@@ -140,6 +140,13 @@ impl TransactionKey {
         self.derived("florin 2026 transaction reversed", attempt)
     }
 
+    /// The key that leads to the end of the hold of this key, once it has ended; one that ends because its time
+    /// is over stands under it.
+    #[must_use]
+    pub fn hold_ended(self) -> TransactionKey {
+        self.derived("florin 2026 hold ended", 0)
+    }
+
     /// Part of the file format, as its callers' contexts are.
     fn derived(self, context: &str, number: u32) -> TransactionKey {
         let mut hasher = blake3::Hasher::new_derive_key(context);

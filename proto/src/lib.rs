@@ -44,6 +44,12 @@ pub mod limits {
     /// any payment needs. Some 9,000 of them fit into the 64 bits of a balance; without a limit a single
     /// deposit could fill the vault's, and every later one in its currency would be refused.
     pub const TRANSACTION_MINOR_UNITS: i64 = 1_000_000_000_000_000;
+    /// Holds that may be open at one branch: each takes memory until it ends.
+    pub const OPEN_HOLDS: usize = 262_144;
+    /// How long a hold lasts when its caller does not say, in seconds: a week, as card payments have it.
+    pub const DEFAULT_HOLD_SECONDS: u32 = 7 * 24 * 3600;
+    /// How long a hold may last at most, in seconds: 31 days, as lodging and car hire have it.
+    pub const HOLD_SECONDS: u32 = 31 * 24 * 3600;
     /// Operations that are linked: one writer carries them out while all others wait, and one message holds them.
     pub const LINKED_OPERATIONS: usize = 256;
     /// Bytes of one gRPC message.

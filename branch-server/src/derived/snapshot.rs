@@ -1,5 +1,6 @@
 //! The books as bytes, so that opening need not fold the whole journal.
 
+mod holds;
 mod pairs;
 
 use super::snapshot_file;
@@ -74,6 +75,7 @@ pub fn encode(ledger: &Ledger, booked_at: Timestamp) -> Vec<u8> {
         bytes.extend_from_slice(&customer.to_le_bytes());
     }
     pairs::encode(ledger, &mut bytes);
+    holds::encode(ledger, &mut bytes);
     bytes
 }
 
@@ -166,7 +168,9 @@ fn decode(bytes: &[u8]) -> Option<(Ledger, Timestamp)> {
         let overdraft_limit = reader.i64()?;
         let head = reader.u64()?;
         let opened_at = Timestamp(reader.i64()?);
-        let account = Account { kind, state, currency, customer, balance, overdraft_limit, head, opened_at };
+        // What is held follows from the holds.
+        let held = 0;
+        let account = Account { kind, state, currency, customer, balance, overdraft_limit, held, head, opened_at };
         let holders = reader.u32()?;
         let holders: Option<Vec<CustomerId>> = (0..holders).map(|_| reader.customer()).collect();
         ledger.restore_account(AccountSerial(u32::try_from(serial).ok()?), account, holders?);
@@ -175,12 +179,15 @@ fn decode(bytes: &[u8]) -> Option<(Ledger, Timestamp)> {
         ledger.restore_customer(reader.customer()?);
     }
     pairs::decode(&mut reader, &mut ledger)?;
+    holds::decode(&mut reader, &mut ledger)?;
     reader.0.is_empty().then_some((ledger, booked_at))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::OpenHold;
+    use bank_proto::TransactionKey;
 
     /// Books with every kind of thing in them.
     fn books() -> Ledger {
@@ -199,12 +206,15 @@ mod tests {
                 customer,
                 balance: -5,
                 overdraft_limit: 7,
+                held: 0,
                 head: 9,
                 opened_at: Timestamp(11),
             };
             ledger.restore_account(AccountSerial(serial), account, holders);
         }
         ledger.restore_customer(customer(4));
+        let hold = |remaining| OpenHold { account: AccountSerial(1), amount: 6, remaining, expires_at: Timestamp(17) };
+        assert!(ledger.restore_hold(TransactionKey(19), hold(2)) && ledger.restore_hold(TransactionKey(20), hold(1)));
         ledger
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 const NAME: &str = "derived.snapshot";
 const MAGIC: [u8; 8] = *b"FLORNSNP";
 /// Raised with the payload's layout: a snapshot of another format is as good as none.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 const PREFIX_BYTES: usize = 56;
 
 /// A snapshot that is whole.

@@ -121,6 +121,15 @@ texts! {
         ReversalAccepted = "reversal_accepted",
         /// The payee's branch did not send the money of a transfer back. `detail` says why.
         ReversalRefused = "reversal_refused",
+        /// Money of an account is held. `detail` says until when; the row moves nothing.
+        HoldPlaced = "hold_placed",
+        /// Part of a hold is not held any more: it is paid out in the rows that follow in the same transaction.
+        /// `detail` names the hold and, when this ends it, what is let go besides.
+        HoldCaptured = "hold_captured",
+        /// A hold was let go. `detail` names it.
+        HoldReleased = "hold_released",
+        /// A hold's time was over. `detail` names it.
+        HoldExpired = "hold_expired",
         /// The branch refused. `detail` says why; the refusal stands for ever under its id.
         Refused = "refused",
     }
@@ -135,6 +144,8 @@ texts! {
         Grpc = "grpc",
         /// Another branch.
         Branch = "branch",
+        /// None: the bank did it by itself.
+        Bank = "bank",
     }
 }
 

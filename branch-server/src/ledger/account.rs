@@ -17,6 +17,8 @@ pub struct Account {
     pub balance: i64,
     /// How far below zero the balance may go, in minor units, not negative.
     pub overdraft_limit: i64,
+    /// What open holds promise elsewhere, in minor units, not negative.
+    pub held: i64,
     /// The last journal row of its history.
     pub head: u64,
     /// When it was opened.
@@ -24,11 +26,20 @@ pub struct Account {
 }
 
 impl Account {
-    /// What a withdrawal can take now: the balance and the overdraft limit.
+    /// What a withdrawal can take now: the balance and the overdraft limit, less what is held.
     #[must_use]
     pub fn available(&self) -> Money {
-        // Both parts lie within i64, and the sum is only shown: the check itself counts in i128.
-        Money::from_minor(self.balance.saturating_add(self.overdraft_limit), self.currency)
+        // All parts lie within i64, and the sum is only shown: the check itself counts in i128.
+        let available = self.balance.saturating_add(self.overdraft_limit).saturating_sub(self.held);
+        Money::from_minor(available, self.currency)
+    }
+
+    /// Whether the balance, less what is held, is not below the floor (invariant I7); before the amount is
+    /// taken from it.
+    #[must_use]
+    pub fn covers(&self, amount: i64) -> bool {
+        let after = i128::from(self.balance) - i128::from(self.held) - i128::from(amount);
+        self.floor().is_none_or(|floor| after >= i128::from(floor))
     }
 
     /// The balance as money.

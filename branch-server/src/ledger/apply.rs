@@ -1,6 +1,6 @@
 //! Entries -> balances, and the way back when a group of them could not be stored.
 
-use super::{Account, AccountState, Arrival, Entry, Held, Ledger, Outgoing, Target, transfer::Pair};
+use super::{Account, AccountState, Arrival, Entry, Held, HoldEnd, Ledger, OpenHold, Outgoing, Target, transfer::Pair};
 use bank_proto::{AccountSerial, BranchId, CustomerId, Money, Timestamp, TransactionKey};
 
 /// What an entry did to its accounts: what its journal row says beside the entry itself.
@@ -25,6 +25,7 @@ pub(super) enum Undo {
     RemoveAccount,
     RemoveHolder(AccountSerial, CustomerId),
     Unsend(BranchId),
+    RestoreHold(TransactionKey, Option<OpenHold>),
     Forget { arrival: Arrival, received_up_to: u64, peer_epoch: u64 },
     Reopen { peer: BranchId, pair_sequence: u64, outgoing: Outgoing, peer_epoch: u64 },
 }
@@ -65,6 +66,7 @@ impl Ledger {
                     customer,
                     balance: 0,
                     overdraft_limit,
+                    held: 0,
                     head: sequence,
                     opened_at: booked_at,
                 });
@@ -85,6 +87,40 @@ impl Ledger {
                 self.touch(sequence, account, |_| {})
             }
             Entry::StateChanged { account, state } => self.touch(sequence, account, |account| account.state = state),
+            Entry::HoldPlaced { hold, account, amount, expires_at } => {
+                assert!(amount > 0 && expires_at > booked_at, "row {sequence}: nothing is held, or for no time");
+                let placed = OpenHold { account, amount, remaining: amount, expires_at };
+                let before = self.set_hold(hold, Some(placed));
+                assert_eq!(before, None, "row {sequence}: hold {hold} is placed twice");
+                self.undo.push(Undo::RestoreHold(hold, None));
+                self.keep(sequence, account, amount)
+            }
+            Entry::HoldCaptured { hold, account, amount, released } => {
+                let before = self.expect_hold(sequence, hold, account);
+                assert!(booked_at < before.expires_at, "row {sequence}: the hold's time was over");
+                assert!((1..=before.remaining).contains(&amount), "row {sequence}: more than is held");
+                let rest = before.remaining - amount;
+                match released {
+                    Some(released) => assert_eq!(released, rest, "row {sequence}: another rest is let go"),
+                    None => assert_ne!(rest, 0, "row {sequence}: nothing is left of the hold"),
+                }
+                let after = released.is_none().then_some(OpenHold { remaining: rest, ..before });
+                self.set_hold(hold, after);
+                self.undo.push(Undo::RestoreHold(hold, Some(before)));
+                self.keep(sequence, account, -(amount + released.unwrap_or_default()))
+            }
+            Entry::HoldEnded { hold, account, end, released } => {
+                let before = self.expect_hold(sequence, hold, account);
+                assert_eq!(released, before.remaining, "row {sequence}: another rest is let go");
+                let is_over = booked_at >= before.expires_at;
+                assert!(
+                    end != HoldEnd::Captured && is_over == (end == HoldEnd::Expired),
+                    "row {sequence}: no such end"
+                );
+                self.set_hold(hold, None);
+                self.undo.push(Undo::RestoreHold(hold, Some(before)));
+                self.keep(sequence, account, -released)
+            }
             Entry::Moved { movement: _, debit, credit, amount }
             | Entry::Reversed { original: _, movement: _, debit, credit, amount } => {
                 self.post(sequence, debit, credit, amount)
@@ -154,12 +190,29 @@ impl Ledger {
         let receives = self.touch(sequence, credit, |account| account.balance = sum(account.balance, amount));
         let (given, received) = (self.expect_account(debit), self.expect_account(credit));
         assert_eq!(given.currency, received.currency, "row {sequence}: two currencies");
-        assert!(given.floor().is_none_or(|floor| given.balance >= floor), "row {sequence}: below the floor");
+        assert!(given.covers(0), "row {sequence}: below the floor");
         Posted {
             debit_balance: gives.debit_balance,
             credit_balance: receives.debit_balance,
             debit_previous: gives.debit_previous,
             credit_previous: receives.debit_previous,
+        }
+    }
+
+    /// Changes what an account holds.
+    fn keep(&mut self, sequence: u64, account: AccountSerial, more: i64) -> Posted {
+        let posted = self.touch(sequence, account, |account| account.held = sum(account.held, more));
+        let after = self.expect_account(account);
+        assert!(after.kind.is_customer() && after.held >= 0, "row {sequence}: nobody's money is held");
+        assert!(more < 0 || after.covers(0), "row {sequence}: more is held than there is");
+        posted
+    }
+
+    /// A hold that a row says is open.
+    fn expect_hold(&self, sequence: u64, hold: TransactionKey, account: AccountSerial) -> OpenHold {
+        match self.holds.get(&hold) {
+            Some(open) if open.account == account => *open,
+            _ => panic!("row {sequence}: hold {hold} is not open on account {}", account.0),
         }
     }
 
@@ -251,6 +304,9 @@ impl Ledger {
                             self.joint_holders.remove(&serial);
                         }
                     }
+                }
+                Undo::RestoreHold(hold, before) => {
+                    self.set_hold(hold, before);
                 }
                 Undo::Unsend(peer) => self.with_pair(peer, |pair, in_flight| {
                     if let Some(outgoing) = pair.outbox.remove(&pair.sent) {

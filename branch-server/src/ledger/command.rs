@@ -1,7 +1,7 @@
 //! What can be asked of the books.
 
-use super::{Arrival, Outcome, Past, Payee, Product};
-use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, DecimalAmount, Money, TransactionKey};
+use super::{Arrival, HoldEnd, Outcome, Past, Payee, Product};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, DecimalAmount, Money, Timestamp, TransactionKey};
 
 /// One order. It names what is wanted; [`super::Ledger::decide`] says what then happens.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +53,44 @@ pub enum Command {
         payee: Payee,
         /// How much, more than zero.
         amount: AskedAmount,
+    },
+    /// Promise money of an account, which stays there.
+    Hold {
+        /// The hold's key: the order's own.
+        hold: TransactionKey,
+        /// Whose money.
+        target: Target,
+        /// How much, more than zero.
+        amount: AskedAmount,
+        /// For how long.
+        life_seconds: u32,
+        /// When it ends by itself; the teller fills it in when the order's turn comes.
+        expires_at: Timestamp,
+    },
+    /// Pay another account of the bank out of a hold.
+    Capture {
+        /// The hold's key.
+        hold: TransactionKey,
+        /// Where to. A capture never opens an account.
+        payee: Payee,
+        /// How much, in the hold's currency; None for all that is left.
+        amount: Option<DecimalAmount>,
+        /// Whether the rest is let go.
+        is_last: bool,
+        /// How the hold has ended; the teller fills it in.
+        ended: Option<HoldEnd>,
+    },
+    /// Let a hold go.
+    Release {
+        /// The hold's key.
+        hold: TransactionKey,
+        /// How it has ended; the teller fills it in.
+        ended: Option<HoldEnd>,
+    },
+    /// End a hold whose time is over.
+    Expire {
+        /// The hold's key.
+        hold: TransactionKey,
     },
     /// Credit a transfer that another branch sends.
     Receive {

@@ -1,5 +1,6 @@
 //! Command -> entries or refusal. Checks come in one written order, and the first failure wins.
 
+mod hold;
 mod reversal;
 mod transfer;
 
@@ -27,6 +28,14 @@ impl Ledger {
             Command::Deposit { target, amount } => self.decide_deposit(*target, *amount),
             Command::Withdraw { target, amount } => self.decide_withdraw(*target, *amount),
             Command::Transfer { payer, payee, amount } => self.decide_transfer(*payer, *payee, *amount),
+            Command::Hold { hold, target, amount, life_seconds: _, expires_at } => {
+                self.decide_hold(*hold, *target, *amount, *expires_at)
+            }
+            Command::Capture { hold, payee, amount, is_last, ended } => {
+                self.decide_capture(*hold, *payee, *amount, *is_last, *ended)
+            }
+            Command::Release { hold, ended } => self.decide_release(*hold, *ended),
+            Command::Expire { hold } => self.decide_expire(*hold),
             Command::Receive { arrival, payee, amount } => self.decide_receive(*arrival, *payee, *amount),
             Command::Cancel(arrival) => Ok(Entries(vec![Entry::TurnedAway(*arrival)])),
             Command::Settle { transfer, outcome, peer: _, peer_epoch } => {
@@ -132,6 +141,9 @@ impl Ledger {
         if account.balance != 0 {
             return Err(Refusal::AccountNotEmpty { balance: account.balance_money() });
         }
+        if account.held != 0 {
+            return Err(Refusal::HoldsOpen { held: Money::from_minor(account.held, account.currency) });
+        }
         if self.outbox().any(|(_, _, outgoing)| outgoing.debited == serial) {
             return Err(Refusal::TransfersInFlight);
         }
@@ -179,11 +191,10 @@ pub(super) fn takes_movements(account: &Account) -> Result<(), Refusal> {
 
 /// Whether an account has the money.
 pub(super) fn covers(account: &Account, money: Money) -> Result<(), Refusal> {
-    let after = i128::from(account.balance) - i128::from(money.minor());
-    if account.floor().is_some_and(|floor| after < i128::from(floor)) {
-        return Err(Refusal::InsufficientFunds { balance: account.balance_money(), available: account.available() });
+    if account.covers(money.minor()) {
+        return Ok(());
     }
-    Ok(())
+    Err(Refusal::InsufficientFunds { balance: account.balance_money(), available: account.available() })
 }
 
 fn state_change(account: AccountSerial, state: AccountState) -> Entries {

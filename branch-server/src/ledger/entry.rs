@@ -1,7 +1,7 @@
 //! What happens: one entry per journal row.
 
-use super::{AccountKind, AccountState, Arrival, Target};
-use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, TransactionKey};
+use super::{AccountKind, AccountState, Arrival, HoldEnd, Target};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, Timestamp, TransactionKey};
 
 /// The consequences of one accepted command, in order. Never empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -59,6 +59,39 @@ pub enum Entry {
         credit: AccountSerial,
         /// Minor units, more than zero.
         amount: i64,
+    },
+    /// Money of an account is promised.
+    HoldPlaced {
+        /// The hold's key.
+        hold: TransactionKey,
+        /// The account.
+        account: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+        /// When the hold ends by itself.
+        expires_at: Timestamp,
+    },
+    /// Part of a hold is not held any more, because it is paid out in the same transaction.
+    HoldCaptured {
+        /// The hold's key.
+        hold: TransactionKey,
+        /// Its account.
+        account: AccountSerial,
+        /// Minor units, more than zero.
+        amount: i64,
+        /// When this ends the hold: the minor units that are let go besides.
+        released: Option<i64>,
+    },
+    /// A hold was let go, or its time was over.
+    HoldEnded {
+        /// The hold's key.
+        hold: TransactionKey,
+        /// Its account.
+        account: AccountSerial,
+        /// Which of the two.
+        end: HoldEnd,
+        /// The minor units that were still held.
+        released: i64,
     },
     /// Money moved back that another transaction had moved.
     Reversed {

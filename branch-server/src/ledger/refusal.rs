@@ -1,5 +1,6 @@
 //! Why the bank says no: named values, in the order in which they are checked.
 
+use super::HoldEnd;
 use bank_proto::{Currency, InvalidAmount, Money, TransactionId};
 
 /// A refusal by the books. It is an answer, not a failure: it is stored under the order's id and
@@ -34,7 +35,7 @@ pub enum Refusal {
     InsufficientFunds {
         /// What is on the account.
         balance: Money,
-        /// What could be taken: the balance and the overdraft limit.
+        /// What could be taken: the balance and the overdraft limit, less what is held.
         available: Money,
     },
     /// Payer and payee are the same account.
@@ -47,6 +48,22 @@ pub enum Refusal {
     TransfersInFlight,
     /// The transfer is not under way: it has ended, or was never sent from here.
     NotInFlight,
+    /// Holds on the account are open.
+    HoldsOpen {
+        /// What they hold.
+        held: Money,
+    },
+    /// No hold was placed here under this id.
+    HoldNotFound,
+    /// The hold has ended.
+    HoldEnded(HoldEnd),
+    /// More is to be captured than is left of the hold.
+    HoldAmountExceeded {
+        /// What is left.
+        remaining: Money,
+    },
+    /// As many holds are open at the branch as may be.
+    HoldLimitExceeded,
     /// Nothing was posted here under the id of what is to be reversed.
     TransactionNotFound,
     /// It moved no money that could be moved back, or is a reversal itself.

@@ -1,7 +1,7 @@
 //! Books from a snapshot, account by account.
 
-use super::{Account, Held, Ledger, Outgoing, PeerView};
-use bank_proto::{AccountSerial, BranchId, CustomerId};
+use super::{Account, Held, Ledger, OpenHold, Outgoing, PeerView};
+use bank_proto::{AccountSerial, BranchId, CustomerId, TransactionKey};
 
 impl Ledger {
     /// Books without accounts, to be filled in the order of their serials.
@@ -32,6 +32,17 @@ impl Ledger {
         self.customers.entry(customer).or_insert(Held::None);
     }
 
+    /// Puts an open hold back. False when there is no such account, or the sum of what it holds cannot be
+    /// counted.
+    #[must_use]
+    pub fn restore_hold(&mut self, key: TransactionKey, hold: OpenHold) -> bool {
+        let account = (hold.account.0 as usize).checked_sub(1).and_then(|place| self.accounts.get_mut(place));
+        let Some(account) = account else { return false };
+        let Some(held) = account.held.checked_add(hold.remaining) else { return false };
+        account.held = held;
+        self.set_hold(key, Some(hold)).is_none()
+    }
+
     /// Puts a transfer back that left for another branch and has not ended.
     pub fn restore_outgoing(&mut self, peer: BranchId, pair_sequence: u64, outgoing: Outgoing) {
         self.in_flight.insert(outgoing.transfer, (peer, pair_sequence));
@@ -57,5 +68,7 @@ impl Ledger {
             && self.house == other.house
             && self.pairs == other.pairs
             && self.in_flight == other.in_flight
+            && self.holds == other.holds
+            && self.expiries == other.expiries
     }
 }

@@ -1,6 +1,7 @@
 //! The ledger as tables: one line per operation, its answer behind the arrow. Refusals are listed
 //! in the order in which they are checked.
 
+mod holds;
 mod model;
 mod reversals;
 mod transfers;
@@ -13,6 +14,8 @@ use bank_proto::{DecimalAmount, Money, Timestamp};
 struct Table {
     ledger: Ledger,
     sequence: u64,
+    /// In microseconds.
+    now: i64,
 }
 
 impl Table {
@@ -39,7 +42,7 @@ impl Table {
                 let mut said = Vec::new();
                 for entry in &entries.0 {
                     self.sequence += 1;
-                    let posted = self.ledger.apply(self.sequence, Timestamp(0), entry);
+                    let posted = self.ledger.apply(self.sequence, Timestamp(self.now), entry);
                     said.push(match entry {
                         Entry::BranchInitialized => "initialized".to_owned(),
                         Entry::BranchFoundOpen { account, state } => {
@@ -49,6 +52,12 @@ impl Table {
                         Entry::AccountOpened { account, kind, .. } => format!("#{} {}", account.0, kind.as_str()),
                         Entry::HolderAdded { customer, .. } => format!("holder {customer}"),
                         Entry::StateChanged { state, .. } => state.as_str().to_owned(),
+                        Entry::HoldPlaced { amount, expires_at, .. } => format!("held {amount} until {}", expires_at.0),
+                        Entry::HoldCaptured { amount, released, .. } => {
+                            let end = released.map(|rest| format!(" lets {rest} go")).unwrap_or_default();
+                            format!("takes {amount}{end}")
+                        }
+                        Entry::HoldEnded { end, released, .. } => format!("{} {released}", end.as_str()),
                         Entry::Moved { debit, credit, .. } => movement("", *debit, *credit, posted),
                         Entry::Reversed { debit, credit, .. } => movement("back: ", *debit, *credit, posted),
                         Entry::ReversalSent { peer, payee, pair_sequence, attempt, .. } => {
@@ -166,6 +175,10 @@ fn command(words: &[&str]) -> Command {
         ["returned", key, peer, epoch] => settle(key, peer, epoch, Outcome::Returned),
         ["return", source, number, epoch, what @ ..] => reversals::back(arrival(source, number, epoch), what),
         ["reverse", key, what @ ..] => reversals::order(key, what),
+        ["hold", what @ ..] => holds::place(what),
+        ["capture", what @ ..] => holds::capture(what),
+        ["release", key] => Command::Release { hold: transfer(key), ended: None },
+        ["expire", key] => Command::Expire { hold: transfer(key) },
         ["freeze", account] => Command::Freeze(serial(account)),
         ["unfreeze", account] => Command::Unfreeze(serial(account)),
         ["close", account] => Command::Close(serial(account)),

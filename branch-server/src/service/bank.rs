@@ -311,7 +311,12 @@ impl Bank {
         patience: Option<Duration>,
         deadline: Instant,
     ) -> Option<Held> {
-        let Request::Write(Order { key, command: Command::Transfer { payee: Payee::At { .. }, .. }, .. }) = request
+        let Request::Write(Order {
+            key,
+            command:
+                Command::Transfer { payee: Payee::At { .. }, .. } | Command::Capture { payee: Payee::At { .. }, .. },
+            ..
+        }) = request
         else {
             return None;
         };

@@ -1,6 +1,7 @@
 //! A branch's journal as a stream: what is there, and then what comes.
 
 use super::bank::Bank;
+use super::grpc::in_own_words;
 use super::hosted::OpenBranch;
 use super::outbound;
 use crate::journal::{GroupCommit, JournalReader, Row, Sequence};
@@ -49,6 +50,30 @@ pub(super) fn rows(
         drop(place);
     });
     Ok(ReceiverStream::new(receiver))
+}
+
+/// The rows of a branch that another server hosts, for as long as this one is not told to stop.
+pub(super) fn relay(
+    bank: Arc<Bank>,
+    mut rows: tonic::Streaming<wire::JournalRow>,
+) -> impl Stream<Item = Result<wire::JournalRow, Status>> {
+    let (sender, receiver) = mpsc::channel(ROWS_PER_READ);
+    tokio::spawn(async move {
+        loop {
+            let row = tokio::select! {
+                row = rows.message() => row,
+                () = bank.drained() => return,
+                () = sender.closed() => return,
+            };
+            let Some(row) = row.transpose() else { return };
+            let is_last = row.is_err();
+            // The follower may have gone; then nobody waits for this.
+            if sender.send(row.map_err(in_own_words)).await.is_err() || is_last {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(receiver)
 }
 
 async fn send_rows(

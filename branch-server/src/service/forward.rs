@@ -73,8 +73,8 @@ pub(super) async fn forward(
 
 /// Whether an operation is stored under an id.
 pub(super) fn is_write(operation: &wire::Operation) -> bool {
-    use wire::operation::Kind::{GetAccount, GetCustomer, GetTransfer, Query};
-    !matches!(&operation.kind, None | Some(Query(_) | GetAccount(_) | GetCustomer(_) | GetTransfer(_)))
+    use wire::operation::Kind::{GetAccount, GetCustomer, GetHold, GetTransfer, Query};
+    !matches!(&operation.kind, None | Some(Query(_) | GetAccount(_) | GetCustomer(_) | GetTransfer(_) | GetHold(_)))
 }
 
 /// Whether a call failed before anything of it left this machine.

@@ -18,7 +18,6 @@ use bank_proto::{BranchId, ErrorCode, limits, metadata, wire};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio_stream::Stream;
-use tokio_stream::StreamExt as _;
 use tonic::{Request, Response, Status};
 
 /// The gRPC face of a branch server.
@@ -210,6 +209,34 @@ impl BankService for BankEdge {
         }
     }
 
+    async fn hold(&self, request: Request<wire::HoldRequest>) -> Result<Response<wire::Hold>, Status> {
+        match self.one(request, Kind::Hold).await? {
+            ResultKind::Hold(answer) => Ok(Response::new(answer)),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn get_hold(&self, request: Request<wire::GetHoldRequest>) -> Result<Response<wire::Hold>, Status> {
+        match self.one(request, Kind::GetHold).await? {
+            ResultKind::Hold(answer) => Ok(Response::new(answer)),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn capture(&self, request: Request<wire::CaptureRequest>) -> Result<Response<wire::Transfer>, Status> {
+        match self.one(request, Kind::Capture).await? {
+            ResultKind::Transfer(answer) => Ok(Response::new(answer)),
+            _ => Err(confused()),
+        }
+    }
+
+    async fn release(&self, request: Request<wire::ReleaseRequest>) -> Result<Response<wire::Hold>, Status> {
+        match self.one(request, Kind::Release).await? {
+            ResultKind::Hold(answer) => Ok(Response::new(answer)),
+            _ => Err(confused()),
+        }
+    }
+
     async fn get_transfer(
         &self,
         request: Request<wire::GetTransferRequest>,
@@ -303,7 +330,7 @@ impl BankService for BankEdge {
                 let mut request = Request::new(question);
                 journey.write(request.metadata_mut());
                 let rows = forwarded(journey.deadline, peer.clone().follow_journal(request)).await?;
-                Ok(Response::new(Box::pin(rows.into_inner().map(|row| row.map_err(in_own_words)))))
+                Ok(Response::new(Box::pin(follow::relay(self.0.clone(), rows.into_inner()))))
             }
         }
     }
@@ -376,7 +403,7 @@ async fn forwarded<T>(
 }
 
 /// What a peer refused, it refused in the bank's own codes; anything else says that it is not there.
-fn in_own_words(status: Status) -> Status {
+pub(super) fn in_own_words(status: Status) -> Status {
     match ErrorCode::from_status(&status) {
         Some(_) => status,
         None => outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable)),

@@ -1,5 +1,6 @@
 //! Wire messages -> the bank's own words. What can be refused without a balance is refused here.
 
+mod holds;
 mod linked;
 
 use crate::environment::Entropy;
@@ -38,7 +39,12 @@ pub(super) fn route(
     }
     let owner = owner_of(kind, bank)?;
     let id = match kind {
-        Kind::Linked(_) | Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) => {
+        Kind::Linked(_)
+        | Kind::Query(_)
+        | Kind::GetAccount(_)
+        | Kind::GetCustomer(_)
+        | Kind::GetTransfer(_)
+        | Kind::GetHold(_) => {
             return Ok((owner, IdOrigin::None));
         }
         Kind::Transfer(order) => &mut order.transaction_id,
@@ -51,6 +57,9 @@ pub(super) fn route(
         }
         Kind::InitializeBranch(order) => &mut order.transaction_id,
         Kind::Reverse(order) => &mut order.transaction_id,
+        Kind::Hold(order) => &mut order.transaction_id,
+        Kind::Capture(order) => &mut order.transaction_id,
+        Kind::Release(order) => &mut order.transaction_id,
     };
     match id {
         Some(text) => match TransactionKey::for_owner(text, owner) {
@@ -92,7 +101,17 @@ pub(super) fn fill_in_id(operation: &mut wire::Operation, owner: BranchId, id: I
         Some(Kind::InitializeBranch(order)) => order.transaction_id = text,
         Some(Kind::Transfer(order)) => order.transaction_id = text,
         Some(Kind::Reverse(order)) => order.transaction_id = text,
-        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) | Kind::Linked(_))
+        Some(Kind::Hold(order)) => order.transaction_id = text,
+        Some(Kind::Capture(order)) => order.transaction_id = text,
+        Some(Kind::Release(order)) => order.transaction_id = text,
+        Some(
+            Kind::Query(_)
+            | Kind::GetAccount(_)
+            | Kind::GetCustomer(_)
+            | Kind::GetTransfer(_)
+            | Kind::GetHold(_)
+            | Kind::Linked(_),
+        )
         | None => {}
     }
 }
@@ -117,6 +136,10 @@ pub(super) fn describe(operation: &wire::Operation) -> (&'static str, Option<&st
         Some(Kind::InitializeBranch(order)) => ("initialize_branch", order.caller.as_ref()),
         Some(Kind::Transfer(order)) => ("transfer", order.caller.as_ref()),
         Some(Kind::Reverse(order)) => ("reverse", order.caller.as_ref()),
+        Some(Kind::Hold(order)) => ("hold", order.caller.as_ref()),
+        Some(Kind::Capture(order)) => ("capture", order.caller.as_ref()),
+        Some(Kind::Release(order)) => ("release", order.caller.as_ref()),
+        Some(Kind::GetHold(_)) => ("get_hold", None),
         Some(Kind::GetTransfer(_)) => ("get_transfer", None),
         Some(Kind::Query(_)) => ("query", None),
         Some(Kind::GetAccount(_)) => ("get_account", None),
@@ -140,6 +163,10 @@ fn owner_of(kind: &Kind, bank: Assignment) -> Result<BranchId, Declined> {
         Kind::Transfer(order) => either(order.customer_id, &order.account_number),
         Kind::GetTransfer(question) => past_id(&question.transaction_id, "transaction_id").map(|id| id.branch),
         Kind::Reverse(order) => past_id(&order.original_transaction_id, "original_transaction_id").map(|id| id.branch),
+        Kind::Hold(order) => either(order.customer_id, &order.account_number),
+        Kind::Capture(order) => hold_id(&order.hold_transaction_id).map(|id| id.branch),
+        Kind::Release(order) => hold_id(&order.hold_transaction_id).map(|id| id.branch),
+        Kind::GetHold(question) => hold_id(&question.hold_transaction_id).map(|id| id.branch),
         Kind::OpenAccount(order) => by_customer(order.customer_id),
         Kind::CreateCustomer(order) => by_customer(order.customer_id),
         Kind::GetCustomer(question) => by_customer(question.customer_id),
@@ -210,6 +237,7 @@ fn question(operation: wire::Operation, bank: Assignment) -> Result<Read, Declin
         Some(Kind::GetTransfer(question)) => {
             Ok(Read::Transfer(past_id(&question.transaction_id, "transaction_id")?.key))
         }
+        Some(Kind::GetHold(question)) => Ok(Read::Hold(hold_id(&question.hold_transaction_id)?.key)),
         Some(Kind::GetCustomer(question)) => Ok(Read::Customer(customer_id(question.customer_id, "customer_id")?)),
         _ => Err(invalid(ErrorCode::InvalidRequest, "operation", "is not a question")),
     }
@@ -252,6 +280,9 @@ fn draft(
             Ok(Draft { command, content, caller: channel(order.caller), detail, name: None })
         }
         Some(Kind::Transfer(order)) => transfer(order, owner, key, bank),
+        Some(Kind::Hold(order)) => holds::place(order, key, bank),
+        Some(Kind::Capture(order)) => holds::capture(order, owner, key, bank),
+        Some(Kind::Release(order)) => holds::release(order),
         Some(Kind::Reverse(order)) => {
             let original = past_id(&order.original_transaction_id, "original_transaction_id")?.key;
             let mut content = Content::new("reverse");
@@ -284,7 +315,14 @@ fn draft(
             let serial = account_number(&order.account_number, bank)?.serial();
             Ok(plain(Command::Close(serial), Content::account("close", serial), order.caller))
         }
-        Some(Kind::Query(_) | Kind::GetAccount(_) | Kind::GetCustomer(_) | Kind::GetTransfer(_) | Kind::Linked(_))
+        Some(
+            Kind::Query(_)
+            | Kind::GetAccount(_)
+            | Kind::GetCustomer(_)
+            | Kind::GetTransfer(_)
+            | Kind::GetHold(_)
+            | Kind::Linked(_),
+        )
         | None => Err(invalid(ErrorCode::InvalidRequest, "operation", "is not an order")),
     }
 }
@@ -296,28 +334,8 @@ fn transfer(
     bank: Assignment,
 ) -> Result<Draft, Declined> {
     let (payer, amount) = movement(order.customer_id, &order.account_number, &order.amount, &order.currency, bank)?;
-    let (branch, target) = match (order.to_customer_id, order.to_account_number.as_str()) {
-        (number, "") => {
-            let customer = customer_id(number, "to_customer_id")?;
-            (customer.home_branch(bank.branches()), Target::Customer(customer))
-        }
-        (0, text) => {
-            let number =
-                account_number_in(text, "to_account_number", bank).map_err(|declined| match declined.code {
-                    ErrorCode::AccountNotFound => declined.with(Declined::PARTY, Declined::PAYEE),
-                    _ => declined,
-                })?;
-            (number.branch(), Target::Account(number.serial()))
-        }
-        _ => {
-            let reason = "must not be given together with to_customer_id";
-            return Err(invalid(ErrorCode::InvalidRequest, "to_account_number", reason));
-        }
-    };
-    if order.wait_ms.is_some_and(|wait_ms| wait_ms > limits::TRANSFER_WAIT_MS) {
-        let reason = format!("must be at most {}", limits::TRANSFER_WAIT_MS);
-        return Err(invalid(ErrorCode::InvalidRequest, "wait_ms", reason));
-    }
+    let (branch, target) = payee(order.to_customer_id, &order.to_account_number, bank)?;
+    check_patience(order.wait_ms)?;
     let mut content = Content::movement("transfer", payer, amount, &order.memo, &order.metadata);
     content.number(i128::from(branch.get())).target(target);
     let payee = if branch == owner { Payee::Here(target) } else { Payee::At { branch, target, transfer: key } };
@@ -326,10 +344,45 @@ fn transfer(
     Ok(Draft { command, content, caller: order.caller.map(|caller| caller.channel), detail, name: None })
 }
 
+/// Who is paid: the branch, and the account or customer there.
+fn payee(customer: i64, account: &str, bank: Assignment) -> Result<(BranchId, Target), Declined> {
+    match (customer, account) {
+        (number, "") => {
+            let customer = customer_id(number, "to_customer_id")?;
+            Ok((customer.home_branch(bank.branches()), Target::Customer(customer)))
+        }
+        (0, text) => {
+            let number =
+                account_number_in(text, "to_account_number", bank).map_err(|declined| match declined.code {
+                    ErrorCode::AccountNotFound => declined.with(Declined::PARTY, Declined::PAYEE),
+                    _ => declined,
+                })?;
+            Ok((number.branch(), Target::Account(number.serial())))
+        }
+        _ => {
+            let reason = "must not be given together with to_customer_id";
+            Err(invalid(ErrorCode::InvalidRequest, "to_account_number", reason))
+        }
+    }
+}
+
+/// Whether a caller may wait for so long.
+fn check_patience(wait_ms: Option<u32>) -> Result<(), Declined> {
+    if wait_ms.is_some_and(|wait_ms| wait_ms > limits::TRANSFER_WAIT_MS) {
+        let reason = format!("must be at most {}", limits::TRANSFER_WAIT_MS);
+        return Err(invalid(ErrorCode::InvalidRequest, "wait_ms", reason));
+    }
+    Ok(())
+}
+
 /// How long the caller of an operation waits for what it has begun to end.
 pub(super) fn patience(operation: &wire::Operation) -> Option<Duration> {
-    let Some(Kind::Transfer(order)) = &operation.kind else { return None };
-    let wait_ms = order.wait_ms.unwrap_or(limits::DEFAULT_TRANSFER_WAIT_MS);
+    let asked = match &operation.kind {
+        Some(Kind::Transfer(order)) => order.wait_ms,
+        Some(Kind::Capture(order)) => order.wait_ms,
+        _ => return None,
+    };
+    let wait_ms = asked.unwrap_or(limits::DEFAULT_TRANSFER_WAIT_MS);
     (wait_ms > 0).then(|| Duration::from_millis(u64::from(wait_ms)))
 }
 
@@ -444,6 +497,10 @@ pub(super) fn account_number_in(text: &str, field: &str, bank: Assignment) -> Re
 /// The id of something that was ordered before: it says which branch knows of it.
 fn past_id(text: &str, field: &str) -> Result<TransactionId, Declined> {
     text.parse().map_err(|error| invalid(ErrorCode::InvalidTransactionId, field, error))
+}
+
+fn hold_id(text: &str) -> Result<TransactionId, Declined> {
+    past_id(text, "hold_transaction_id")
 }
 
 fn currency(text: &str) -> Result<Option<Currency>, Declined> {

@@ -3,8 +3,10 @@
 use super::sentence::sentence;
 use crate::audit::Report;
 use crate::cut::BranchCut;
-use crate::ledger::{AccountKind, AccountState, Product};
-use crate::teller::{AccountView, Answer, Answered, Declined, Receipt, Reversal, TransferState, TransferView};
+use crate::ledger::{AccountKind, AccountState, HoldEnd, Product};
+use crate::teller::{
+    AccountView, Answer, Answered, Declined, HoldView, Receipt, Reversal, TransferState, TransferView,
+};
 use bank_proto::wire::{self, operation_result::Kind};
 use bank_proto::{
     AccountNumber, AccountSerial, BranchId, Currency, ERROR_DOMAIN, ErrorCode, Money, TransactionId, TransactionKey,
@@ -32,6 +34,7 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
             }
             _ => Kind::Transfer(wire::Transfer { replayed, ..transfer(branch, &view) }),
         },
+        Answer::Hold(view) => Kind::Hold(wire::Hold { transaction_id, replayed, ..hold(branch, &view) }),
         Answer::Account(view) => Kind::Account(wire::Account { transaction_id, replayed, ..account(branch, &view) }),
         Answer::Customer { customer, name, accounts } => Kind::Customer(wire::Customer {
             customer_id: customer_number(Some(customer)),
@@ -207,6 +210,35 @@ fn transfer(branch: BranchId, view: &TransferView) -> wire::Transfer {
         balance: money(view.balance),
         booked_at: Some(view.booked_at.to_wire()),
         ended_at: view.ended_at.map(bank_proto::Timestamp::to_wire),
+        replayed: false,
+        hold_transaction_id: view.hold.map(|hold| transaction_id(branch, hold)).unwrap_or_default(),
+    }
+}
+
+/// A hold as it stands.
+fn hold(branch: BranchId, view: &HoldView) -> wire::Hold {
+    let state = match view.end {
+        None => wire::HoldState::Held,
+        Some((HoldEnd::Captured, _)) => wire::HoldState::Captured,
+        Some((HoldEnd::Released, _)) => wire::HoldState::Released,
+        Some((HoldEnd::Expired, _)) => wire::HoldState::Expired,
+    };
+    wire::Hold {
+        hold_transaction_id: transaction_id(branch, view.hold),
+        state: state.into(),
+        customer_id: customer_number(view.account.customer),
+        branch_id: branch.get(),
+        account_number: AccountNumber::new(branch, view.serial).to_string(),
+        amount: view.amount.to_string(),
+        remaining: view.remaining.to_string(),
+        captured: view.captured.to_string(),
+        currency: view.account.currency.code().to_owned(),
+        balance: view.account.balance_money().to_string(),
+        available: view.account.available().to_string(),
+        expires_at: Some(view.expires_at.to_wire()),
+        booked_at: Some(view.booked_at.to_wire()),
+        ended_at: view.end.map(|(_, at)| at.to_wire()),
+        transaction_id: String::new(),
         replayed: false,
     }
 }

@@ -55,6 +55,16 @@ pub(super) fn sentence(declined: &Declined) -> String {
         ErrorCode::ReversalRefused => {
             format!("the payee's branch did not send the money back: {}", told(Declined::CAUSE))
         }
+        ErrorCode::HoldNotFound => "no hold has this id".to_owned(),
+        ErrorCode::HoldExpired => "the hold's time is over; what was left of it is not held any more".to_owned(),
+        ErrorCode::HoldClosed => format!("the hold has ended: {}", told(Declined::STATE)),
+        ErrorCode::HoldAmountExceeded => {
+            format!("only {} {} is left of the hold", told("remaining"), told("currency"))
+        }
+        ErrorCode::HoldLimitExceeded => {
+            "the branch has as many open holds as it may; try again later with a new id".to_owned()
+        }
+        ErrorCode::HoldsOpen => format!("{} {} is held; release it first", told("held"), told("currency")),
         ErrorCode::LinkedOperationFailed => {
             format!("{} failed, which it is linked to; nothing of both was done", told(Declined::FAILED_ID))
         }

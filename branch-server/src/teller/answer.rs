@@ -2,13 +2,15 @@
 
 use crate::cut::BranchCut;
 use crate::journal::Sequence;
-use crate::ledger::{Account, Movement, PayeeProblem, Refusal};
+use crate::ledger::{Account, HoldEnd, Movement, PayeeProblem, Refusal};
 use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, Money, Timestamp, TransactionId, TransactionKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+mod hold;
 mod transfer;
 
+pub use hold::HoldView;
 pub use transfer::{TransferEnd, TransferState, TransferView};
 
 /// The answer to one request. An order's answer is durable.
@@ -31,6 +33,8 @@ pub enum Answer {
     Reversed(Box<Reversal>),
     /// A transfer as it stands.
     Transfer(Box<TransferView>),
+    /// A hold as it stands.
+    Hold(Box<HoldView>),
     /// A transfer from another branch has its outcome; one that is refused there is
     /// [`Answer::Refused`].
     Arrived(Arrived),
@@ -199,6 +203,16 @@ impl From<Refusal> for Declined {
             Refusal::ClearingLimitExceeded => Declined::new(ErrorCode::ClearingLimitExceeded),
             Refusal::TransfersInFlight => Declined::new(ErrorCode::TransfersInFlight),
             Refusal::NotInFlight => Declined::new(ErrorCode::TransferNotFound),
+            Refusal::HoldsOpen { held } => {
+                Declined::new(ErrorCode::HoldsOpen).with("held", held).with("currency", held.currency())
+            }
+            Refusal::HoldNotFound => Declined::new(ErrorCode::HoldNotFound),
+            Refusal::HoldEnded(HoldEnd::Expired) => Declined::new(ErrorCode::HoldExpired),
+            Refusal::HoldEnded(end) => Declined::new(ErrorCode::HoldClosed).with(Declined::STATE, end.as_str()),
+            Refusal::HoldAmountExceeded { remaining } => Declined::new(ErrorCode::HoldAmountExceeded)
+                .with("remaining", remaining)
+                .with("currency", remaining.currency()),
+            Refusal::HoldLimitExceeded => Declined::new(ErrorCode::HoldLimitExceeded),
             Refusal::TransactionNotFound => Declined::new(ErrorCode::TransactionNotFound),
             Refusal::NotReversible => Declined::new(ErrorCode::NotReversible),
             Refusal::AlreadyReversed { by } => Declined::new(ErrorCode::AlreadyReversed).with("reversal", by),

@@ -1,6 +1,7 @@
 //! One batch at the desk: decide, apply, one group commit, and only then every answer.
 
 mod cuts;
+mod holds;
 mod linked;
 mod read;
 mod reversal;
@@ -15,7 +16,7 @@ use super::rows::{self, Books};
 use crate::derived::{ById, TransactionIds};
 use crate::environment::Clock;
 use crate::journal::{AppendError, Journal, PersonalName, Row, Sequence};
-use crate::ledger::{Arrival, Command, Entry, Ledger, PairFault};
+use crate::ledger::{Arrival, Command, Entries, Entry, Ledger, PairFault};
 use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionKey};
 use std::sync::Arc;
 use std::time::Duration;
@@ -110,6 +111,7 @@ impl Desk {
         let begin = self.clock.instant();
         self.booked_at = self.booked_at.max(self.clock.now());
         self.take_cut_for(&jobs);
+        self.expire_holds();
         let answers = self.answer_all(&jobs, true)?;
         let rows = self.group.rows.len();
         let parcels = self.parcels_of(&self.group.rows)?;
@@ -253,14 +255,7 @@ impl Desk {
         let command = self.informed(&order.command)?;
         match self.ledger.decide(&command) {
             Ok(entries) => {
-                for entry in &entries.0 {
-                    let sequence = self.next_sequence();
-                    let posted = self.ledger.apply(sequence, self.booked_at, entry);
-                    let is_first = self.group.rows.len() == first;
-                    let books = Books { branch: self.branch, ledger: &self.ledger };
-                    let row = rows::entry_row(order, sequence, self.booked_at, is_first, entry, posted, books);
-                    self.group.rows.push(row);
-                }
+                self.book(order, &entries);
                 self.group.names.extend(order.name.clone());
             }
             // The end of a transfer is another branch's word: it is not this branch's to refuse for ever.
@@ -276,13 +271,31 @@ impl Desk {
         self.keep(order, first)
     }
 
-    /// Makes the rows from `first` on, which an order has added, known to the rest of the batch, and answers
-    /// it from them.
-    fn keep(&mut self, order: &Order, first: usize) -> Result<Answered, Fatal> {
+    /// Applies entries, and adds their rows to the group.
+    fn book(&mut self, order: &Order, entries: &Entries) {
+        for (place, entry) in entries.0.iter().enumerate() {
+            let sequence = self.next_sequence();
+            let posted = self.ledger.apply(sequence, self.booked_at, entry);
+            let books = Books { branch: self.branch, ledger: &self.ledger };
+            let row = rows::entry_row(order, sequence, self.booked_at, place == 0, entry, posted, books);
+            self.group.rows.push(row);
+        }
+    }
+
+    /// Makes the rows from `first` on known to the rest of the batch.
+    fn remember(&mut self, first: usize) {
         for (place, row) in self.group.rows.iter().enumerate().skip(first) {
             self.group.firsts.extend(ids_of(row).map(|key| (key, place)));
         }
-        let answer = self.tell(&self.group.rows[first..], order.name.as_ref())?;
+    }
+
+    /// Answers an order from the rows that it has added, from `first` on.
+    fn keep(&mut self, order: &Order, first: usize) -> Result<Answered, Fatal> {
+        self.remember(first);
+        let answer = match self.group.rows.last().map(rows::hold_of) {
+            Some(Ok(Some(hold))) => self.hold_answer(hold)?,
+            _ => self.tell(&self.group.rows[first..], order.name.as_ref())?,
+        };
         Ok(Answered { key: Some(order.key.get()), replayed: false, answer })
     }
 
@@ -292,7 +305,7 @@ impl Desk {
         if let Command::Receive { arrival, .. } | Command::Return { arrival, .. } = order.command {
             self.ledger.apply(sequence, self.booked_at, &Entry::TurnedAway(arrival));
         }
-        if matches!(order.command, Command::Transfer { .. }) {
+        if matches!(order.command, Command::Transfer { .. } | Command::Capture { .. }) {
             declined = declined.with(Declined::STATE, Declined::FAILED);
         }
         let row = rows::refusal_row(order, sequence, self.booked_at, &declined, self.branch);
@@ -326,7 +339,10 @@ impl Desk {
         if !(same_content && same_name) {
             return Ok(Some(declined(order, ErrorCode::IdempotencyKeyReused)));
         }
-        let answer = self.tell(&rows, name.as_ref())?;
+        let answer = match rows.last().map(rows::hold_of) {
+            Some(Ok(Some(hold))) => self.hold_answer(hold)?,
+            _ => self.tell(&rows, name.as_ref())?,
+        };
         let answer = self.with_end(answer)?;
         Ok(Some(Answered { key: Some(order.key.get()), replayed: true, answer }))
     }

@@ -4,7 +4,7 @@ use super::answer::Declined;
 use super::rows::RowError;
 use crate::journal::Row;
 use crate::ledger::{AccountKind, AccountState, Arrival, Movement, Target};
-use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, TransactionId};
+use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, Timestamp, TransactionId, TransactionKey};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -32,6 +32,44 @@ pub(super) struct Detail {
     /// What is reversed, or was to be.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) reversal: Option<ReversalDetail>,
+    /// The hold that is placed, captured or ended, or was to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) hold: Option<HoldDetail>,
+}
+
+/// What a row says of a hold.
+#[derive(Debug, Default, Clone, Serialize, Deserialize)]
+pub(super) struct HoldDetail {
+    /// Its id, on rows that stand under another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
+    /// When it ends by itself, in microseconds since 1970, on the row that places it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<i64>,
+    /// The minor units that are let go, on the row of a capture that ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) released: Option<i64>,
+}
+
+impl HoldDetail {
+    /// Of the row that places it.
+    pub(super) fn until(expires_at: Timestamp) -> HoldDetail {
+        HoldDetail { expires_at: Some(expires_at.0), ..HoldDetail::default() }
+    }
+
+    /// Of a row under another id.
+    pub(super) fn of(branch: BranchId, hold: TransactionKey) -> HoldDetail {
+        HoldDetail { id: Some(TransactionId { branch, key: hold }.to_string()), ..HoldDetail::default() }
+    }
+
+    pub(super) fn key(&self, row: &Row) -> Result<TransactionKey, RowError> {
+        let id: Option<TransactionId> = self.id.as_deref().and_then(|id| id.parse().ok());
+        id.map(|id| id.key).ok_or_else(|| RowError::new(row, "a hold without its id"))
+    }
+
+    pub(super) fn expires_at(&self, row: &Row) -> Result<Timestamp, RowError> {
+        self.expires_at.map(Timestamp).ok_or_else(|| RowError::new(row, "a hold without an end"))
+    }
 }
 
 /// The transaction that a reversal takes back.
@@ -119,6 +157,10 @@ impl Detail {
 
     pub(super) fn of_reversal(reversal: ReversalDetail) -> Detail {
         Detail { reversal: Some(reversal), ..Detail::default() }
+    }
+
+    pub(super) fn of_hold(hold: HoldDetail) -> Detail {
+        Detail { hold: Some(hold), ..Detail::default() }
     }
 
     pub(super) fn of_transfer(transfer: TransferDetail) -> Detail {

@@ -174,12 +174,13 @@ pub fn begins_transaction(row: &Row) -> bool {
     row.fingerprint.is_some()
 }
 
-/// Every id that leads to a row: the transaction's own to its first, and to a reversal one derived from
-/// the id of what it reverses, so that nothing is reversed twice. No two rows may share one.
+/// Every id that leads to a row: the transaction's own to its first, to a reversal one derived from the id of
+/// what it reverses, so that nothing is reversed twice, and one derived from a hold's to the row that ends it.
+/// No two rows may share one.
 pub fn ids_of(row: &Row) -> impl Iterator<Item = TransactionKey> + use<> {
     let own = begins_transaction(row).then_some(row.transaction);
     // A row that is not understood is found out when it is folded.
     let reverses = matches!(row.kind, RowKind::Reversal | RowKind::ReversalSent);
-    let derived = if reverses { rows::reversal_key(row).ok() } else { None };
+    let derived = if reverses { rows::reversal_key(row).ok() } else { rows::hold_end_key(row).ok().flatten() };
     own.into_iter().chain(derived)
 }

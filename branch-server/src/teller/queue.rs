@@ -4,7 +4,8 @@ use super::desk::{Desk, Fatal};
 use super::request::Job;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::time::Duration;
 
 /// Requests that may wait for one desk: two of the largest batches. More are refused at once,
 /// because a caller who is told so can go elsewhere, and one who waits in vain cannot.
@@ -27,6 +28,9 @@ pub enum QueueFull {
 /// Jobs of other branches, and ends of transfers, that find room when orders have filled the queue:
 /// what is under way must end, or overload would let ever more be under way.
 const SETTLEMENT_JOBS: usize = 1024;
+
+/// How long a teller waits for a job before it looks again whether a hold's time is over.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
 
 enum Message {
     Job(Job),
@@ -110,13 +114,20 @@ pub fn spawn(
     let handle = TellerHandle { queue, waiting: waiting.clone() };
     let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
         let mut goes_on = true;
+        // A full disk takes no ends of holds either: then they wait for a while, however overdue.
+        let mut no_sooner = Duration::ZERO;
         while goes_on {
-            let batch = next_batch(&messages, &waiting, &mut goes_on);
-            if batch.is_empty() {
+            let patience = desk.until_expiry().map(|patience| patience.max(no_sooner));
+            let batch = next_batch(&messages, &waiting, &mut goes_on, patience);
+            // Without a job there is something to do only when a hold's time is over.
+            if batch.is_empty() && desk.until_expiry() != Some(Duration::ZERO) {
                 continue;
             }
             match desk.serve(batch) {
-                Ok(report) => between(&desk, report),
+                Ok(report) => {
+                    no_sooner = if report.storage_full { LONGEST_NAP } else { Duration::ZERO };
+                    between(&desk, report);
+                }
                 Err(fatal) => {
                     on_fatal(fatal);
                     break;
@@ -128,12 +139,25 @@ pub fn spawn(
     Ok((handle, thread))
 }
 
-/// Waits for a job, and takes with it whatever else waits at this moment. `goes_on` becomes false
-/// when nothing more will come.
-fn next_batch(messages: &Receiver<Message>, waiting: &AtomicUsize, goes_on: &mut bool) -> Vec<Job> {
+/// Waits for a job, at most for `patience`, and takes with it whatever else waits at this moment. `goes_on`
+/// becomes false when nothing more will come.
+fn next_batch(
+    messages: &Receiver<Message>,
+    waiting: &AtomicUsize,
+    goes_on: &mut bool,
+    patience: Option<Duration>,
+) -> Vec<Job> {
     let mut batch = Vec::new();
     let mut requests = 0;
-    let mut next = messages.recv().ok();
+    let mut next = match patience {
+        None => messages.recv().ok(),
+        // The wall clock may be set meanwhile.
+        Some(patience) => match messages.recv_timeout(patience.min(LONGEST_NAP)) {
+            Ok(message) => Some(message),
+            Err(RecvTimeoutError::Timeout) => return batch,
+            Err(RecvTimeoutError::Disconnected) => None,
+        },
+    };
     loop {
         match next {
             Some(Message::Job(job)) => {

@@ -78,6 +78,8 @@ pub enum Read {
     Customer(CustomerId),
     /// How a transfer stands that this branch's customer ordered.
     Transfer(TransactionKey),
+    /// How a hold stands.
+    Hold(TransactionKey),
     /// The sums of the books.
     TrialBalance,
     /// The branch's part of a cut through the whole bank: of the first one with this number or a higher one.

@@ -1,14 +1,16 @@
 //! Entries of the ledger <-> rows of the journal.
 
+mod hold;
 mod reversal;
 
 use super::answer::Declined;
-use super::detail::{Detail, ReversalDetail, TransferDetail};
+use super::detail::{Detail, HoldDetail, ReversalDetail, TransferDetail};
 use super::request::Order;
 use crate::journal::{Channel, Row, RowKind, Sequence};
-use crate::ledger::Target;
 use crate::ledger::{AccountKind, AccountState, Arrival, AskedAmount, Command, Entry, Ledger, Movement, Payee, Posted};
+use crate::ledger::{HoldEnd, Target};
 use bank_proto::{AccountSerial, BranchId, CustomerId, Timestamp, TransactionId, TransactionKey};
+pub(super) use hold::{hold_end_key, hold_of};
 pub(super) use reversal::reversal_key;
 
 /// Why a row does not fit the books.
@@ -104,6 +106,9 @@ pub(super) fn entry_row(
             row.debit_account = Some(account);
             row.currency = ledger.account(account).map(|account| account.currency);
             row.customer = ledger.account(account).and_then(|account| account.customer);
+        }
+        Entry::HoldPlaced { .. } | Entry::HoldCaptured { .. } | Entry::HoldEnded { .. } => {
+            hold::record(&mut row, entry, order, books);
         }
         Entry::Moved { movement, debit, credit, amount } => {
             moved(&mut row, order, ledger, (debit, credit, amount), customers_side(movement, debit, credit));
@@ -203,6 +208,10 @@ pub(super) fn refusal_row(
             detail.transfer = Some(TransferDetail::arrival(arrival));
             detail.reversal = reversal::returned(&order.command);
         }
+        Command::Hold { target, amount, .. } => asked(&mut row, *target, *amount),
+        Command::Capture { hold, .. } | Command::Release { hold, .. } => {
+            detail.hold = Some(HoldDetail::of(branch, *hold));
+        }
         Command::Reverse { original, .. } => {
             let original = TransactionId { branch, key: *original };
             detail.reversal = Some(ReversalDetail::new(original, None));
@@ -289,6 +298,9 @@ pub fn entry_of(row: &Row) -> Result<Option<Entry>, RowError> {
         RowKind::AccountFrozen => state(AccountState::Frozen),
         RowKind::AccountUnfrozen => state(AccountState::Open),
         RowKind::AccountClosed => state(AccountState::Closed),
+        RowKind::HoldPlaced | RowKind::HoldCaptured | RowKind::HoldReleased | RowKind::HoldExpired => {
+            hold::entry(row, account()?).map(Some)
+        }
         RowKind::OpeningBalance => moved(Movement::OpeningBalance),
         RowKind::Deposit => moved(Movement::Deposit),
         RowKind::Withdrawal => moved(Movement::Withdrawal),
@@ -359,6 +371,10 @@ fn row_kind(entry: &Entry) -> RowKind {
         Entry::Moved { movement: Movement::Deposit, .. } => RowKind::Deposit,
         Entry::Moved { movement: Movement::Withdrawal, .. } => RowKind::Withdrawal,
         Entry::Moved { movement: Movement::Transfer, .. } => RowKind::Transfer,
+        Entry::HoldPlaced { .. } => RowKind::HoldPlaced,
+        Entry::HoldCaptured { .. } => RowKind::HoldCaptured,
+        Entry::HoldEnded { end: HoldEnd::Expired, .. } => RowKind::HoldExpired,
+        Entry::HoldEnded { .. } => RowKind::HoldReleased,
         Entry::Reversed { .. } => RowKind::Reversal,
         Entry::ReversalSent { .. } => RowKind::ReversalSent,
         Entry::ReversalAccepted(_) => RowKind::ReversalAccepted,
@@ -379,10 +395,15 @@ fn target_customer(command: &Command) -> Option<CustomerId> {
         | Command::Deposit { target: Target::Customer(customer), .. }
         | Command::Withdraw { target: Target::Customer(customer), .. }
         | Command::Transfer { payer: Target::Customer(customer), .. }
+        | Command::Hold { target: Target::Customer(customer), .. }
         | Command::Receive { payee: Target::Customer(customer), .. } => Some(*customer),
         Command::Deposit { target: Target::Account(_), .. }
         | Command::Withdraw { target: Target::Account(_), .. }
         | Command::Transfer { payer: Target::Account(_), .. }
+        | Command::Hold { target: Target::Account(_), .. }
+        | Command::Capture { .. }
+        | Command::Release { .. }
+        | Command::Expire { .. }
         | Command::Receive { payee: Target::Account(_), .. }
         | Command::Cancel(_)
         | Command::Settle { .. }

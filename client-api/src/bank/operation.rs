@@ -36,6 +36,19 @@ pub(crate) enum Operation {
     Withdraw(Movement),
     /// Pays another account.
     Transfer(Transfer),
+    /// Holds money of an account.
+    Hold {
+        /// Whose, how much, and what the journal says about it.
+        movement: Movement,
+        /// None leaves it to the branch.
+        expires_in_seconds: Option<u32>,
+    },
+    /// Pays another account out of a hold.
+    Capture(Capture),
+    /// Lets a hold go.
+    Release { hold: TransactionId, memo: String },
+    /// Tells how a hold stands.
+    GetHold { hold: TransactionId },
     /// Takes a transaction back.
     Reverse { original: TransactionId, memo: String },
     /// Tells how a transfer stands.
@@ -94,6 +107,23 @@ pub(crate) struct Transfer {
     pub(crate) wait_ms: Option<u32>,
 }
 
+/// Money out of a hold.
+#[derive(Debug, Clone)]
+pub(crate) struct Capture {
+    /// The hold.
+    pub(crate) hold: TransactionId,
+    /// Who is paid.
+    pub(crate) payee: Target,
+    /// Positive decimal text in the hold's currency; empty for all that is left.
+    pub(crate) amount: String,
+    /// Whether the rest stays held.
+    pub(crate) keep_rest: bool,
+    pub(crate) memo: String,
+    pub(crate) metadata: BTreeMap<String, String>,
+    /// How long to wait for the end; None leaves it to the branch.
+    pub(crate) wait_ms: Option<u32>,
+}
+
 impl Operation {
     /// The branch that keeps what this is about, in a bank of so many branches.
     pub(crate) fn owner(&self, branches: u32) -> BranchId {
@@ -106,6 +136,9 @@ impl Operation {
             Operation::Deposit(movement) | Operation::Withdraw(movement) => movement.target.owner(branches),
             Operation::Transfer(transfer) => transfer.movement.target.owner(branches),
             Operation::GetTransfer { transfer } => transfer.branch,
+            Operation::Hold { movement, .. } => movement.target.owner(branches),
+            Operation::Capture(capture) => capture.hold.branch,
+            Operation::Release { hold, .. } | Operation::GetHold { hold } => hold.branch,
             Operation::Reverse { original, .. } => original.branch,
             Operation::Query { target, .. } => target.owner(branches),
         }
@@ -117,6 +150,7 @@ impl Operation {
             Operation::GetCustomer { .. }
             | Operation::GetAccount { .. }
             | Operation::GetTransfer { .. }
+            | Operation::GetHold { .. }
             | Operation::Query { .. } => false,
             Operation::InitializeBranch { .. }
             | Operation::CreateCustomer { .. }
@@ -125,6 +159,9 @@ impl Operation {
             | Operation::Deposit(_)
             | Operation::Withdraw(_)
             | Operation::Transfer(_)
+            | Operation::Hold { .. }
+            | Operation::Capture(_)
+            | Operation::Release { .. }
             | Operation::Reverse { .. } => true,
         }
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod books;
+mod holds;
 
 pub(super) type Client = proto::bank_service_client::BankServiceClient<tonic::transport::Channel>;
 pub(super) type Message = proto::BatchStreamRequest;
@@ -106,6 +107,17 @@ fn operation(operation: &Operation, id: Option<TransactionId>, request_id: &str)
             memo: memo.clone(),
             caller: caller(),
         }),
+        Operation::Hold { movement, expires_in_seconds } => {
+            Asked::Hold(holds::place(movement, *expires_in_seconds, transaction_id(), caller()))
+        }
+        Operation::Capture(capture) => Asked::Capture(holds::capture(capture, transaction_id(), caller())),
+        Operation::Release { hold, memo } => Asked::Release(proto::ReleaseRequest {
+            hold_transaction_id: hold.to_string(),
+            transaction_id: transaction_id(),
+            memo: memo.clone(),
+            caller: caller(),
+        }),
+        Operation::GetHold { hold } => Asked::GetHold(proto::GetHoldRequest { hold_transaction_id: hold.to_string() }),
         Operation::GetTransfer { transfer } => {
             Asked::GetTransfer(proto::GetTransferRequest { transaction_id: transfer.to_string() })
         }
@@ -203,6 +215,10 @@ pub(super) fn reply(answered: Answered) -> Result<Replied, Problem> {
             let replayed = transfer.replayed;
             success(Reply::Transfer(transfer_from_wire(transfer)), replayed)
         }
+        Some(Told::Hold(hold)) => {
+            let replayed = hold.replayed;
+            success(Reply::Hold(holds::hold(hold)), replayed)
+        }
         Some(Told::Reversal(reversal)) => {
             let replayed = reversal.replayed;
             success(Reply::Reversal(reversal_from_wire(reversal)), replayed)
@@ -297,6 +313,7 @@ fn transfer_from_wire(wire: proto::Transfer) -> answer::Transfer {
         amount: present(wire.amount),
         currency: present(wire.currency),
         balance: present(wire.balance),
+        hold_transaction_id: present(wire.hold_transaction_id),
         booked_at: moment(wire.booked_at),
         ended_at: moment(wire.ended_at),
     }

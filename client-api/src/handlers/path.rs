@@ -15,6 +15,9 @@ pub(crate) struct CustomerPath(pub(super) CustomerId);
 /// `{id}`: a transfer.
 pub(crate) struct TransferPath(pub(super) TransactionId);
 
+/// `{id}`: a hold.
+pub(crate) struct HoldPath(pub(super) TransactionId);
+
 /// `{id}`: any transaction.
 pub(crate) struct TransactionPath(pub(super) TransactionId);
 
@@ -53,6 +56,15 @@ impl<S: Send + Sync> FromRequestParts<S> for TransferPath {
             let what = "must be the transaction_id of a transfer: `<branch>-<32 hex digits>`";
             Problem::field(ErrorCode::InvalidTransactionId, "transaction_id", what)
         })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for HoldPath {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<HoldPath, Problem> {
+        let text = only_variable(parts, state, "id").await?;
+        transaction_id("hold_transaction_id", &text).map(HoldPath)
     }
 }
 

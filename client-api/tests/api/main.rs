@@ -1,6 +1,6 @@
 //! The client API over real ports.
 //!
-//! - `counter`, `resources`, `batches`, `transfers`, `reversals`, `books`, `operations`: every route, against real branch servers
+//! - `counter`, `resources`, `batches`, `transfers`, `reversals`, `holds`, `books`, `operations`: every route, against real branch servers
 //! - `transfer_refusals`, `transfer_waits`: transfers that cannot be, and such that take their time
 //! - `bad_input`, `bad_bodies`: what callers get wrong, each a clear refusal
 //! - `repeats`: Idempotency-Key
@@ -16,6 +16,7 @@ mod books;
 mod connections;
 mod counter;
 mod faults;
+mod holds;
 mod operations;
 mod real;
 mod repeats;

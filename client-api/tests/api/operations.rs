@@ -38,6 +38,7 @@ async fn every_described_route_answers_and_every_answering_route_is_described() 
     GET /v1/branches
     GET /v1/branches/{id}/trial-balance
     GET /v1/customers/{id}
+    GET /v1/holds/{id}
     GET /v1/positions
     GET /v1/transfers/{id}
     GET /v1/trial-balance
@@ -51,6 +52,9 @@ async fn every_described_route_answers_and_every_answering_route_is_described() 
     POST /v1/accounts/{number}/withdrawals
     POST /v1/batches
     POST /v1/customers
+    POST /v1/holds
+    POST /v1/holds/{id}/capture
+    POST /v1/holds/{id}/release
     POST /v1/transactions/{id}/reversal
     POST /v1/transfers
     ");

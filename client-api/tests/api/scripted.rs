@@ -235,6 +235,22 @@ impl BankService for Service {
         self.call()
     }
 
+    async fn hold(&self, _: Request<HoldRequest>) -> Result<Response<Hold>, Status> {
+        self.call()
+    }
+
+    async fn get_hold(&self, _: Request<GetHoldRequest>) -> Result<Response<Hold>, Status> {
+        self.call()
+    }
+
+    async fn capture(&self, _: Request<CaptureRequest>) -> Result<Response<Transfer>, Status> {
+        self.call()
+    }
+
+    async fn release(&self, _: Request<ReleaseRequest>) -> Result<Response<Hold>, Status> {
+        self.call()
+    }
+
     async fn get_bank_trial_balance(
         &self,
         _: Request<GetBankTrialBalanceRequest>,

@@ -18,32 +18,17 @@ impl Ledger {
                 }
                 covers(self.expect_account(debit), money)?;
                 let mut draft = Draft::new(self);
-                draft.fits(debit, credit, money.minor()).map_err(|_| payee_is_full())?;
-                draft.move_money(Movement::Transfer, debit, credit, money.minor())?;
+                draft.pay(debit, credit, money.minor())?;
                 Ok(Entries(draft.entries))
             }
             Payee::At { branch, target, transfer } => {
                 covers(self.expect_account(debit), money)?;
-                self.decide_send(debit, money, branch, target, transfer)
+                let mut draft = Draft::new(self);
+                let credit = draft.house_account(AccountKind::Clearing(branch), money.currency())?;
+                draft.send(debit, credit, money, branch, target, transfer)?;
+                Ok(Entries(draft.entries))
             }
         }
-    }
-
-    fn decide_send(
-        &self,
-        debit: AccountSerial,
-        money: Money,
-        peer: BranchId,
-        payee: Target,
-        transfer: TransactionKey,
-    ) -> Result<Entries, Refusal> {
-        let pair_sequence = self.next_to(peer)?;
-        let mut draft = Draft::new(self);
-        let credit = draft.house_account(AccountKind::Clearing(peer), money.currency())?;
-        draft.fits(debit, credit, money.minor())?;
-        let amount = money.minor();
-        draft.entries.push(Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount });
-        Ok(Entries(draft.entries))
     }
 
     pub(super) fn decide_receive(&self, arrival: Arrival, payee: Target, money: Money) -> Result<Entries, Refusal> {
@@ -86,7 +71,7 @@ impl Ledger {
     }
 
     /// The account that is paid. What is wrong with it is not the payer's doing.
-    fn payee(&self, target: Target, money: Money) -> Result<AccountSerial, Refusal> {
+    pub(super) fn payee(&self, target: Target, money: Money) -> Result<AccountSerial, Refusal> {
         let found = self.find(target, money.currency()).and_then(|serial| {
             let account = self.expect_account(serial);
             if account.currency != money.currency() {
@@ -103,6 +88,31 @@ impl Ledger {
             Refusal::CurrencyMismatch { account } => Refusal::Payee(PayeeProblem::CurrencyMismatch { account }),
             other => other,
         })
+    }
+}
+
+impl Draft<'_> {
+    /// One account of this branch pays another.
+    pub(super) fn pay(&mut self, debit: AccountSerial, credit: AccountSerial, amount: i64) -> Result<(), Refusal> {
+        self.fits(debit, credit, amount).map_err(|_| payee_is_full())?;
+        self.move_money(Movement::Transfer, debit, credit, amount)
+    }
+
+    /// Money leaves for another branch, by way of its clearing account.
+    pub(super) fn send(
+        &mut self,
+        debit: AccountSerial,
+        credit: AccountSerial,
+        money: Money,
+        peer: BranchId,
+        payee: Target,
+        transfer: TransactionKey,
+    ) -> Result<(), Refusal> {
+        let pair_sequence = self.ledger.next_to(peer)?;
+        let amount = money.minor();
+        self.fits(debit, credit, amount)?;
+        self.entries.push(Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount });
+        Ok(())
     }
 }
 

@@ -25,6 +25,8 @@ pub struct TransferView {
     pub amount: Option<Money>,
     /// The payer's balance right after the debit, or after the money came back; None when nothing moved.
     pub balance: Option<Money>,
+    /// The hold that it was paid out of.
+    pub hold: Option<TransactionKey>,
     /// When it was booked.
     pub booked_at: Timestamp,
     /// When it ended.

@@ -44,6 +44,10 @@ impl Desk {
                 Some(view) => Answer::Transfer(Box::new(view)),
                 None => Answer::Refused(Declined::new(ErrorCode::TransferNotFound)),
             },
+            Read::Hold(key) => match self.hold_view(key)? {
+                Some(view) => Answer::Hold(Box::new(view)),
+                None => Answer::Refused(Declined::new(ErrorCode::HoldNotFound)),
+            },
             Read::TrialBalance => {
                 let sequence = self.journal.last_sequence() + self.group.rows.len() as u64;
                 Answer::TrialBalance(Arc::new(BranchCut::of(&self.ledger, sequence, self.booked_at)))

@@ -5,7 +5,7 @@ use crate::journal::{Row, RowKind};
 use crate::ledger::{Command, Entry, Movement, Past};
 use crate::teller::answer::{Answer, Declined, Reversal, TransferEnd, TransferState};
 use crate::teller::rows::{self, RowError};
-use bank_proto::{BranchId, ErrorCode, TransactionId, TransactionKey, limits};
+use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionId, TransactionKey, limits};
 use std::borrow::Cow;
 
 /// How the return of money from another branch stands.
@@ -28,6 +28,15 @@ impl Desk {
                 let past = self.credited(original.arrival(arrival.source))?;
                 Ok(Cow::Owned(Command::Return { arrival, original, amount, past }))
             }
+            Command::Hold { hold, target, amount, life_seconds, .. } => {
+                let expires_at = Timestamp(self.booked_at.0.saturating_add(i64::from(life_seconds) * 1_000_000));
+                Ok(Cow::Owned(Command::Hold { hold, target, amount, life_seconds, expires_at }))
+            }
+            Command::Capture { hold, payee, amount, is_last, .. } => {
+                let ended = self.end_of_hold(hold)?;
+                Ok(Cow::Owned(Command::Capture { hold, payee, amount, is_last, ended }))
+            }
+            Command::Release { hold, .. } => Ok(Cow::Owned(Command::Release { hold, ended: self.end_of_hold(hold)? })),
             _ => Ok(Cow::Borrowed(command)),
         }
     }

@@ -26,8 +26,13 @@ impl Desk {
                 let account = self.view_after(rows).map_err(damaged)?;
                 Ok(Answer::Initialized { created: false, account })
             }
+            Some(Entry::HoldPlaced { .. } | Entry::HoldCaptured { .. } | Entry::HoldEnded { .. }) => {
+                Err(Fatal(format!("row {} tells of a hold, and nothing follows", last.sequence)))
+            }
             Some(Entry::Moved { movement: Movement::Transfer, debit, credit, amount }) => {
+                let hold = captured_hold(rows).map_err(damaged)?;
                 let view = self.transfer_view(last, self.branch, debit, amount, TransferState::Completed);
+                let view = TransferView { hold, ..view };
                 let payee_customer = self.ledger.account(credit).and_then(|account| account.customer);
                 let ended_at = Some(last.booked_at);
                 Ok(Answer::Transfer(Box::new(TransferView { payee: Some(credit), payee_customer, ended_at, ..view })))
@@ -55,8 +60,9 @@ impl Desk {
                 at: last.booked_at,
             })),
             Some(Entry::Sent { peer, payee, debit, amount, .. }) => {
+                let hold = captured_hold(rows).map_err(damaged)?;
                 let view = self.transfer_view(last, peer, debit, amount, TransferState::Processing);
-                Ok(Answer::Transfer(Box::new(view.to(payee))))
+                Ok(Answer::Transfer(Box::new(TransferView { hold, ..view }.to(payee))))
             }
             Some(Entry::Received { credit, .. }) => {
                 Ok(Answer::Arrived(Arrived::Credited { account: credit, customer: last.customer }))
@@ -135,6 +141,7 @@ impl Desk {
             payee_customer: None,
             amount: Some(Money::from_minor(amount, currency)),
             balance: Some(Money::from_minor(row.debit_balance, currency)),
+            hold: None,
             booked_at: row.booked_at,
             ended_at: None,
         }
@@ -185,6 +192,7 @@ impl Desk {
                         payee_customer: None,
                         amount: last.currency.map(|currency| Money::from_minor(last.amount, currency)),
                         balance: None,
+                        hold: None,
                         booked_at: last.booked_at,
                         ended_at: Some(last.booked_at),
                     }
@@ -194,6 +202,11 @@ impl Desk {
             _ => Ok(None),
         }
     }
+}
+
+/// The hold that a transfer's money was paid out of.
+fn captured_hold(rows: &[Row]) -> Result<Option<TransactionKey>, rows::RowError> {
+    rows.iter().find(|row| row.kind == RowKind::HoldCaptured).map_or(Ok(None), rows::hold_of)
 }
 
 /// What a movement's row says to one of its accounts.

@@ -1,8 +1,8 @@
 //! One operation of a batch.
 
-use crate::bank::{AccountChange, Movement, Operation, Target, Transfer};
+use crate::bank::{AccountChange, Capture, Movement, Operation, Target, Transfer};
 use crate::fields::{self, Entries};
-use crate::handlers::path;
+use crate::handlers::{holds, path};
 use crate::idempotency::IdempotencyKey;
 use crate::json;
 use crate::problem::Problem;
@@ -54,6 +54,16 @@ pub(super) struct Item<'a> {
     #[schema(value_type = Option<String>)]
     #[serde(borrow, default)]
     original_transaction_id: Option<Cow<'a, str>>,
+    /// In a capture or release: the hold.
+    #[schema(value_type = Option<String>)]
+    #[serde(borrow, default)]
+    hold_transaction_id: Option<Cow<'a, str>>,
+    /// In a hold: for how long, 1 to 2678400 (31 days); 604800 (7 days) when absent.
+    #[serde(default)]
+    expires_in_seconds: Option<i64>,
+    /// In a capture: keeps the rest for further captures; it is let go when this is absent.
+    #[serde(default)]
+    keep_rest: Option<bool>,
     /// As the header of a single request.
     #[schema(value_type = Option<String>)]
     #[serde(borrow, default)]
@@ -72,6 +82,9 @@ pub(super) enum BatchOperationType {
     Close,
     Transfer,
     Reverse,
+    Hold,
+    Capture,
+    Release,
 }
 
 /// Reads one operation and the key it brings.
@@ -88,6 +101,17 @@ pub(super) fn read(text: &str) -> Result<(Operation, Option<IdempotencyKey>), Pr
 fn operation(item: Item<'_>) -> Result<Operation, Problem> {
     if matches!(item.kind, BatchOperationType::Reverse) {
         return reversal(item);
+    }
+    if matches!(item.kind, BatchOperationType::Capture | BatchOperationType::Release) {
+        return of_hold(item);
+    }
+    let of_holds = [
+        ("hold_transaction_id", item.hold_transaction_id.is_some()),
+        ("keep_rest", item.keep_rest.is_some()),
+        ("expires_in_seconds", item.expires_in_seconds.is_some() && !matches!(item.kind, BatchOperationType::Hold)),
+    ];
+    if let Some((field, _)) = of_holds.into_iter().find(|(_, is_said)| *is_said) {
+        return Err(Problem::field(ErrorCode::InvalidRequest, field, "has a meaning with holds only; leave it out"));
     }
     if item.original_transaction_id.is_some() {
         let what = "has a meaning in reversals only; leave it out";
@@ -110,6 +134,11 @@ fn operation(item: Item<'_>) -> Result<Operation, Problem> {
             let wait_ms = fields::wait_ms(item.wait_ms)?;
             Ok(Operation::Transfer(Transfer { movement: movement(item, target)?, payee, wait_ms }))
         }
+        BatchOperationType::Hold => {
+            let expires_in_seconds = holds::expires_in_seconds(item.expires_in_seconds)?;
+            Ok(Operation::Hold { movement: movement(item, target)?, expires_in_seconds })
+        }
+        BatchOperationType::Capture | BatchOperationType::Release => of_hold(item),
         BatchOperationType::Reverse => reversal(item),
         BatchOperationType::Deposit => movement(item, target).map(Operation::Deposit),
         BatchOperationType::Withdraw => movement(item, target).map(Operation::Withdraw),
@@ -142,6 +171,44 @@ fn reversal(item: Item<'_>) -> Result<Operation, Problem> {
     let original = item.original_transaction_id.as_deref().unwrap_or_default();
     let original = path::transaction_id("original_transaction_id", original)?;
     Ok(Operation::Reverse { original, memo: fields::bounded("memo", item.memo, limits::MEMO_BYTES)? })
+}
+
+/// A capture, or a release.
+fn of_hold(item: Item<'_>) -> Result<Operation, Problem> {
+    let is_capture = matches!(item.kind, BatchOperationType::Capture);
+    let said = [
+        ("customer_id", item.customer_id.is_some()),
+        ("account_number", item.account_number.is_some()),
+        ("currency", item.currency.is_some()),
+        ("original_transaction_id", item.original_transaction_id.is_some()),
+        ("expires_in_seconds", item.expires_in_seconds.is_some()),
+        ("amount", item.amount.is_some() && !is_capture),
+        ("metadata", item.metadata.is_some() && !is_capture),
+        ("to_customer_id", item.to_customer_id.is_some() && !is_capture),
+        ("to_account_number", item.to_account_number.is_some() && !is_capture),
+        ("keep_rest", item.keep_rest.is_some() && !is_capture),
+        ("wait_ms", item.wait_ms.is_some() && !is_capture),
+    ];
+    if let Some((field, _)) = said.into_iter().find(|(_, is_said)| *is_said) {
+        let what = "has no meaning in what becomes of a hold; leave it out";
+        return Err(Problem::field(ErrorCode::InvalidRequest, field, what));
+    }
+    let hold = item.hold_transaction_id.as_deref().unwrap_or_default();
+    let hold = path::transaction_id("hold_transaction_id", hold)?;
+    let memo = fields::bounded("memo", item.memo, limits::MEMO_BYTES)?;
+    if !is_capture {
+        return Ok(Operation::Release { hold, memo });
+    }
+    let names = ["to_customer_id", "to_account_number"];
+    Ok(Operation::Capture(Capture {
+        hold,
+        payee: fields::target(names, item.to_customer_id, item.to_account_number.as_deref())?,
+        amount: item.amount.map_or(Ok(String::new()), |amount| fields::positive_amount(Some(amount), None))?,
+        keep_rest: item.keep_rest.unwrap_or_default(),
+        memo,
+        metadata: fields::metadata(item.metadata)?,
+        wait_ms: fields::wait_ms(item.wait_ms)?,
+    }))
 }
 
 /// A customer's account is found by its currency; a named account has one.
