@@ -2,10 +2,11 @@
 
 use crate::data_directory;
 use crate::derived;
+use crate::environment::Workers;
 use crate::journal::{JournalReader, Sequence};
 use crate::service::{Bank, told_to_callers};
 use crate::teller::opening::OpenBranchError;
-use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, Parcel, RowError, TellerHandle, spawn};
+use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, Parcel, RowError, TellerHandle, TellerWork, spawn};
 use bank_proto::BranchId;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -21,17 +22,23 @@ const ROWS_PER_SNAPSHOT: u64 = 1_000_000;
 const SCRUB_ROWS: usize = 2_000;
 const SCRUB_PAUSE: Duration = Duration::from_millis(100);
 
-/// The exit code of a process that can no longer trust its disk.
-const EXIT_INTERNAL: i32 = 70;
+/// What a branch needs of the machine while it serves.
+#[derive(Clone)]
+pub(crate) struct Machine {
+    /// Who does what takes long.
+    pub(crate) workers: Workers,
+    /// Ends the process.
+    pub(crate) end: Arc<dyn Fn(BranchId) + Send + Sync>,
+}
 
-/// A teller on its thread.
+/// A teller at work.
 pub(crate) struct Teller {
     branch: BranchId,
     directory: PathBuf,
     handle: TellerHandle,
     synced: watch::Receiver<Sequence>,
     epoch: u64,
-    thread: JoinHandle<Desk>,
+    work: TellerWork,
 }
 
 impl Teller {
@@ -44,6 +51,7 @@ impl Teller {
         directory: PathBuf,
         mut desk: Desk,
         parcels: mpsc::UnboundedSender<Vec<Parcel>>,
+        machine: Machine,
     ) -> Result<Teller, Fatal> {
         // The courier ends after the teller: it takes whatever is sent.
         let _ = parcels.send(desk.outbox()?);
@@ -78,11 +86,11 @@ impl Teller {
             // What is on disk is not known. Answering anything more could promise what is not
             // there: end at once, and recover from the journal.
             tracing::error!(%branch, error = %fatal, "the journal failed; the process ends and recovers on restart");
-            std::process::exit(EXIT_INTERNAL);
+            (machine.end)(branch);
         };
-        let spawned = spawn(&format!("teller-{branch}"), desk, between, on_fatal);
-        let (handle, thread) = spawned.map_err(|error| Fatal(error.to_string()))?;
-        Ok(Teller { branch, directory, handle, synced, epoch, thread })
+        let spawned = spawn(machine.workers, &format!("teller-{branch}"), desk, between, on_fatal);
+        let (handle, work) = spawned.map_err(|error| Fatal(error.to_string()))?;
+        Ok(Teller { branch, directory, handle, synced, epoch, work })
     }
 
     /// The way to it.
@@ -101,9 +109,9 @@ impl Teller {
     }
 
     /// Tells it to end, waits until it has served what waits, and writes the books down.
-    pub(crate) fn close(self) {
+    pub(crate) async fn close(self) {
         self.handle.stop();
-        let Ok(desk) = self.thread.join() else {
+        let Ok(desk) = self.work.ended().await else {
             tracing::error!(branch = %self.branch, "the teller broke an invariant");
             return;
         };
@@ -160,17 +168,19 @@ pub(crate) fn report_state(branch: BranchId, state: &'static str) {
 pub(crate) fn scrub(
     bank: Arc<Bank>,
     directory: PathBuf,
+    workers: Workers,
     mut opened: mpsc::UnboundedReceiver<BranchId>,
 ) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
         loop {
             let branch = tokio::select! {
+                biased;
                 () = bank.drained() => return,
                 Some(branch) = opened.recv() => branch,
                 else => return,
             };
             let directory = data_directory::branch_directory(&directory, branch);
-            match scrub_branch(&bank, branch, &directory).await {
+            match scrub_branch(&bank, branch, &directory, workers).await {
                 Ok(None) => return,
                 Ok(Some(rows)) => tracing::debug!(%branch, rows, "the journal was read through and is whole"),
                 Err(error) => {
@@ -185,19 +195,25 @@ pub(crate) fn scrub(
 
 /// None when the server was told to stop first. A step that has begun is waited for, so that nothing
 /// reads the journal any more when the server has stopped.
-async fn scrub_branch(bank: &Bank, branch: BranchId, directory: &Path) -> Result<Option<Sequence>, OpenBranchError> {
+async fn scrub_branch(
+    bank: &Bank,
+    branch: BranchId,
+    directory: &Path,
+    workers: Workers,
+) -> Result<Option<Sequence>, OpenBranchError> {
     let mut reader = JournalReader::open(directory)?;
     let end = reader.last_sequence()?;
     let mut fold = Fold::from(branch, Folded::empty());
     while fold.sequence() < end {
-        let step = tokio::task::spawn_blocking(move || {
+        let step = workers.run(move || {
             let outcome = scrub_step(&mut reader, &mut fold);
             (reader, fold, outcome)
         });
         let outcome;
-        (reader, fold, outcome) = step.await.map_err(std::io::Error::other)?;
+        (reader, fold, outcome) = step.await?;
         outcome?;
         tokio::select! {
+            biased;
             () = bank.drained() => return Ok(None),
             () = tokio::time::sleep(SCRUB_PAUSE) => {}
         }

@@ -1,8 +1,68 @@
-//! Time and chance as arguments, so that a whole bank can be simulated from a seed.
+//! What a branch server takes from the machine that it runs on, as arguments, so that a whole bank can be
+//! simulated from a seed.
 
-use bank_proto::{Timestamp, TransactionKey};
-use std::sync::Mutex;
+use crate::journal::{Journal, SqliteJournal};
+use bank_proto::{BranchId, Timestamp, TransactionKey};
+use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+
+/// The machine, as far as a branch server needs it.
+pub struct Environment {
+    /// Its clocks.
+    pub clock: Arc<dyn Clock>,
+    /// Its chance.
+    pub entropy: Entropy,
+    /// Who does what takes long.
+    pub workers: Workers,
+    /// The way to another branch server.
+    pub connect: Box<dyn Fn(&Endpoint) -> Channel + Send + Sync>,
+    /// What stands between a branch's teller and its journal; nothing in a bank in earnest.
+    pub decorate: Arc<dyn Fn(BranchId, SqliteJournal) -> Box<dyn Journal> + Send + Sync>,
+    /// Ends the process, because a branch's disk can no longer be trusted. What was not answered by then never
+    /// is. The process must not go on when this returns.
+    pub end: Arc<dyn Fn(BranchId) + Send + Sync>,
+}
+
+/// The exit code of a process that can no longer trust its disk.
+const EXIT_INTERNAL: i32 = 70;
+
+impl Environment {
+    /// The machine itself.
+    #[must_use]
+    pub fn real() -> Environment {
+        Environment {
+            clock: Arc::new(SystemClock),
+            entropy: Entropy::from_system(),
+            workers: Workers::Threads,
+            connect: Box::new(Endpoint::connect_lazy),
+            decorate: Arc::new(|_, journal| Box::new(journal)),
+            end: Arc::new(|_| std::process::exit(EXIT_INTERNAL)),
+        }
+    }
+}
+
+/// Who does what takes long, and who serves as a teller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Workers {
+    /// Threads beside the ones that serve calls.
+    Threads,
+    /// The one thread there is, step by step: for a simulation, in which nothing may happen by itself.
+    Inline,
+}
+
+impl Workers {
+    /// Does some work that takes long.
+    ///
+    /// # Errors
+    /// It broke an invariant, or the process ends.
+    pub async fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> std::io::Result<T> {
+        match self {
+            Workers::Threads => tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other),
+            Workers::Inline => Ok(work()),
+        }
+    }
+}
 
 /// Tells the time: the wall's for booking, and a steady one for deadlines.
 pub trait Clock: Send + Sync {

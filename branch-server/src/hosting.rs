@@ -1,9 +1,10 @@
 //! The branches that a server hosts, opened: at its start, and again and again those that could not
 //! be opened then for a reason that passes.
 
-use crate::branches::{Teller, report_state};
+use crate::branches::{Machine, Teller, report_state};
 use crate::data_directory::{self, DataError};
 use crate::environment::Clock;
+use crate::journal::{Journal, SqliteJournal};
 use crate::server::StartError;
 use crate::service::{Bank, Hosted, OpenBranch, told_to_callers};
 use crate::teller::opening::{self, OpenBranchError};
@@ -30,6 +31,9 @@ pub(crate) struct Opener {
     /// This server's ordinal.
     pub(crate) server: u32,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) machine: Machine,
+    /// What stands between a teller and its journal.
+    pub(crate) decorate: Arc<dyn Fn(BranchId, SqliteJournal) -> Box<dyn Journal> + Send + Sync>,
 }
 
 /// What came of a try.
@@ -86,8 +90,9 @@ impl Opener {
         }
         let opening = {
             let (directory, branches, clock) = (directory.clone(), self.assignment.branches(), self.clock.clone());
-            tokio::task::spawn_blocking(move || {
-                opening::open_branch(&directory, branch, branches, clock, |journal| Box::new(journal))
+            let decorate = self.decorate.clone();
+            self.machine.workers.run(move || {
+                opening::open_branch(&directory, branch, branches, clock, |journal| decorate(branch, journal))
             })
         };
         let system = |error: &dyn std::fmt::Display| StartError::System(error.to_string());
@@ -103,7 +108,8 @@ impl Opener {
         };
         let (reader, folded_rows) = (Arc::new(Mutex::new(opened.reader)), opened.folded_rows);
         let (sender, parcels) = mpsc::unbounded_channel();
-        let teller = Teller::start(branch, directory, opened.desk, sender).map_err(|error| system(&error))?;
+        let machine = self.machine.clone();
+        let teller = Teller::start(branch, directory, opened.desk, sender, machine).map_err(|error| system(&error))?;
         tracing::info!(%branch, folded_rows, "the branch is open");
         report_state(branch, "open");
         let (epoch, watchers) = (teller.epoch(), Arc::new(Watchers::default()));
@@ -134,6 +140,7 @@ impl Opener {
         let mut pause = FIRST_PAUSE;
         while !late.is_empty() {
             tokio::select! {
+                biased;
                 () = bank.drained() => return tellers,
                 () = tokio::time::sleep(pause) => {}
             }

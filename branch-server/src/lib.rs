@@ -32,5 +32,5 @@ mod transfers;
 pub mod verify;
 
 pub use process::run;
-pub use server::{Running, StartError, start};
+pub use server::{Running, StartError, start, start_in};
 pub use settings::{LogFormat, Settings, SettingsError, Store};

@@ -1,7 +1,8 @@
 //! A branch server from settings to drained: open every branch, serve, stop.
 
+use crate::branches::Machine;
 use crate::branches::Teller;
-use crate::environment::{Clock, Entropy, SystemClock};
+use crate::environment::Environment;
 use crate::hosting::{self, Attempt, Late, Opener};
 use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, OwnWords, nobody};
 use crate::settings::{Settings, SettingsError, Store};
@@ -14,9 +15,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio_stream::Stream;
+use tonic::transport::server::Connected;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::server::HealthReporter;
 
@@ -81,15 +85,35 @@ impl Running {
 /// The settings, the data directory or the machine do not allow it.
 pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(|error| StartError::Listen { address: settings.listen, error })?;
+    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+    start_in(Environment::real(), settings, address, incoming).await
+}
+
+/// The same on any machine, for the connections that come in at an address.
+///
+/// # Errors
+/// As [`start`].
+pub async fn start_in<I, C, E>(
+    environment: Environment,
+    settings: Settings,
+    address: SocketAddr,
+    incoming: I,
+) -> Result<Running, StartError>
+where
+    I: Stream<Item = Result<C, E>> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+{
+    let Environment { clock, entropy, workers, connect, decorate, end } = environment;
     let assignment = settings.assignment()?;
-    let peers = connect(&settings)?;
+    let peers = channels(&settings, &connect)?;
     let Store::Sqlite(directory) = &settings.store;
     data_directory::prepare(directory, assignment, settings.server_ordinal)?;
     let metrics = telemetry::metrics().map_err(|error| StartError::System(error.to_string()))?;
 
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let server = settings.server_ordinal;
-    let opener = Opener { directory: directory.clone(), assignment, server, clock: clock.clone() };
+    let machine = Machine { workers, end };
+    let opener = Opener { directory: directory.clone(), assignment, server, clock: clock.clone(), machine, decorate };
     let mut hosted = BTreeMap::new();
     let (mut opened_now, mut late) = (Vec::new(), Vec::new());
     let (opened, to_scrub) = mpsc::unbounded_channel();
@@ -118,8 +142,8 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     if late.is_empty() {
         opener.remember_founding()?;
     }
-    let bank = Arc::new(Bank::new(assignment, server, hosted, peers, Entropy::from_system(), clock.clone()));
-    let scrub = branches::scrub(bank.clone(), directory.clone(), to_scrub);
+    let bank = Arc::new(Bank::new(assignment, server, hosted, peers, entropy, clock.clone(), workers));
+    let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
     let (couriers_go_on, until) = watch::channel(());
     let audit = match settings.audit_interval_ms {
         0 => None,
@@ -152,7 +176,7 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     let drain_timeout = Duration::from_millis(u64::from(settings.drain_timeout_ms));
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(async move {
-        serve(listener, routes, draining.clone(), health, stopped, drain_timeout).await;
+        serve(incoming, routes, draining.clone(), health, stopped, drain_timeout).await;
         // However serving ended, nothing goes on behind it.
         draining.drain();
         let _ = scrub.await;
@@ -168,34 +192,33 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
         for courier in couriers {
             let _ = courier.await;
         }
-        let closed = tokio::task::spawn_blocking(move || {
-            for teller in tellers {
-                teller.close();
-            }
-        });
-        let _ = closed.await;
+        for teller in tellers {
+            teller.close().await;
+        }
     });
     Ok(Running { address, stop, served })
 }
 
-fn connect(settings: &Settings) -> Result<Vec<Option<Channel>>, SettingsError> {
+fn channels(
+    settings: &Settings,
+    connect: &dyn Fn(&Endpoint) -> Channel,
+) -> Result<Vec<Option<Channel>>, SettingsError> {
     let own = settings.server_ordinal as usize;
     let channel = |(ordinal, url): (usize, &String)| {
         if ordinal == own {
             return Ok(None);
         }
         let endpoint = Endpoint::from_shared(url.clone()).map_err(|_| SettingsError::Peer(url.clone()))?;
-        Ok(Some(
-            endpoint
+        Ok(Some(connect(
+            &endpoint
                 .connect_timeout(Duration::from_secs(2))
                 .http2_keep_alive_interval(KEEPALIVE.0)
                 .keep_alive_timeout(KEEPALIVE.1)
                 .keep_alive_while_idle(true)
                 .tcp_nodelay(true)
                 .initial_stream_window_size(WINDOW_BYTES.0)
-                .initial_connection_window_size(WINDOW_BYTES.1)
-                .connect_lazy(),
-        ))
+                .initial_connection_window_size(WINDOW_BYTES.1),
+        )))
     };
     settings.peers.iter().enumerate().map(channel).collect()
 }
@@ -220,15 +243,18 @@ fn reflection() -> Result<[AddReflection; 2], StartError> {
 
 /// Serves until told to stop, then lets what is under way finish. Callers who never end their stream or
 /// never read hold it up for `drain_timeout` at most.
-async fn serve(
-    listener: TcpListener,
+async fn serve<I, C, E>(
+    incoming: I,
     routes: tonic::service::Routes,
     bank: Arc<Bank>,
     health: HealthReporter,
     stopped: oneshot::Receiver<()>,
     drain_timeout: Duration,
-) {
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+) where
+    I: Stream<Item = Result<C, E>> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+{
     let (draining, drain) = oneshot::channel();
     let told = async move {
         // The sender may be gone without a word: that means stop as well.
@@ -253,6 +279,7 @@ async fn serve(
         tokio::time::sleep(drain_timeout).await;
     };
     tokio::select! {
+        biased;
         outcome = server => {
             if let Err(error) = outcome {
                 tracing::error!(%error, "the server ended");

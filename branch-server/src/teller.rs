@@ -24,6 +24,6 @@ pub use answer::{TransferEnd, TransferState, TransferView};
 pub use desk::{BatchReport, Desk, Fatal};
 pub use fold::{Fold, Folded, begins_transaction, ids_of};
 pub use parcel::{Delivery, Parcel, reason_detail};
-pub use queue::{QueueFull, TellerHandle, spawn};
+pub use queue::{QueueFull, TellerHandle, TellerWork, spawn};
 pub use request::{Asked, Caller, Job, Key, Order, Read, Request};
 pub use rows::{RowError, entry_of};

@@ -7,7 +7,7 @@ use super::inbound::{self, IdOrigin};
 use super::outbound;
 use super::waiting::{self, Held};
 use crate::audit::LastReport;
-use crate::environment::{Clock, Entropy};
+use crate::environment::{Clock, Entropy, Workers};
 use crate::ledger::{Command, Payee};
 use crate::teller::{Answer, Answered, Asked, Declined, Job, Order, QueueFull, Request, TellerHandle};
 use bank_proto::wire::bank_service_client::BankServiceClient;
@@ -38,6 +38,7 @@ pub(crate) struct Bank {
     inter_branch: Vec<Option<InterBranchServiceClient<Channel>>>,
     entropy: Entropy,
     clock: Arc<dyn Clock>,
+    workers: Workers,
     principal: Arc<str>,
     /// A place for each follower of a journal: every one holds a connection to a store.
     followers: Arc<Semaphore>,
@@ -91,6 +92,7 @@ impl Bank {
         peers: Vec<Option<Channel>>,
         entropy: Entropy,
         clock: Arc<dyn Clock>,
+        workers: Workers,
     ) -> Bank {
         let client = |channel| {
             BankServiceClient::new(channel)
@@ -108,6 +110,7 @@ impl Bank {
             inter_branch,
             entropy,
             clock,
+            workers,
             principal,
             followers: Arc::new(Semaphore::new(FOLLOWERS)),
             last_audit: LastReport::default(),
@@ -119,6 +122,11 @@ impl Bank {
 
     pub(super) fn assignment(&self) -> Assignment {
         self.assignment
+    }
+
+    /// Who does what takes long.
+    pub(super) fn workers(&self) -> Workers {
+        self.workers
     }
 
     pub(crate) fn now(&self) -> Instant {

@@ -4,6 +4,7 @@ use super::bank::Bank;
 use super::grpc::in_own_words;
 use super::hosted::OpenBranch;
 use super::outbound;
+use crate::environment::Workers;
 use crate::journal::{GroupCommit, JournalReader, Row, Sequence};
 use crate::teller::Declined;
 use bank_proto::{AccountNumber, AccountSerial, BranchId, CustomerId, ErrorCode, Money, wire};
@@ -43,9 +44,10 @@ pub(super) fn rows(
     let (sender, receiver) = mpsc::channel(ROWS_PER_READ);
     tokio::spawn(async move {
         tokio::select! {
-            () = send_rows(reader, open, branch, first, question.until_now, &sender) => {}
+            biased;
             () = bank.drained() => {}
             () = sender.closed() => {}
+            () = send_rows(bank.workers(), reader, open, branch, first, question.until_now, &sender) => {}
         }
         drop(place);
     });
@@ -61,9 +63,10 @@ pub(super) fn relay(
     tokio::spawn(async move {
         loop {
             let row = tokio::select! {
-                row = rows.message() => row,
+                biased;
                 () = bank.drained() => return,
                 () = sender.closed() => return,
+                row = rows.message() => row,
             };
             let Some(row) = row.transpose() else { return };
             let is_last = row.is_err();
@@ -77,6 +80,7 @@ pub(super) fn relay(
 }
 
 async fn send_rows(
+    workers: Workers,
     mut reader: JournalReader,
     mut open: OpenBranch,
     branch: BranchId,
@@ -89,7 +93,7 @@ async fn send_rows(
     loop {
         // Seen before the journal is read: whatever becomes durable after that read wakes this up.
         open.synced.borrow_and_update();
-        let read = tokio::task::spawn_blocking(move || {
+        let read = workers.run(move || {
             let rows = read(&mut reader, next);
             (reader, rows)
         });

@@ -71,7 +71,7 @@ pub(super) async fn page(
         let mut reader: MutexGuard<'_, JournalReader> = branch.reader.lock().unwrap_or_else(PoisonError::into_inner);
         walk(&mut reader, account.serial(), begin, &filter)
     };
-    match tokio::task::spawn_blocking(walk).await {
+    match bank.workers().run(walk).await {
         Ok(Ok(page)) => Ok(Response::new(wire::ListTransactionsResponse {
             entries: page.rows.iter().map(|row| entry(account.branch(), account.serial(), row)).collect(),
             next_page_token: if page.next == 0 { String::new() } else { page.next.to_string() },

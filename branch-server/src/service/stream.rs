@@ -56,8 +56,10 @@ async fn pump_in(
 ) {
     loop {
         let message = tokio::select! {
-            message = incoming.next() => message,
+            biased;
+            // Before the next message: one that never runs out of them must end as well.
             () = bank.drained() => return,
+            message = incoming.next() => message,
         };
         let message = match message {
             Some(Ok(message)) => message,

@@ -42,6 +42,7 @@ impl Courier {
         let mut running = JoinSet::new();
         loop {
             let sent = tokio::select! {
+                biased;
                 Some(sent) = parcels.recv() => sent,
                 _ = until.changed() => break,
                 else => break,

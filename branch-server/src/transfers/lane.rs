@@ -56,6 +56,7 @@ impl Lane {
         loop {
             let next = self.due.values().map(|due| due.next).min();
             tokio::select! {
+                biased;
                 parcel = parcels.recv() => match parcel {
                     Some(parcel) => self.take(parcel),
                     None => return,

@@ -35,7 +35,7 @@ pub(super) async fn books(
 ) -> Result<BranchCut, Declined> {
     // Whole books stand in memory meanwhile: one at a time.
     let place = bank.admit_past().await?;
-    let folded = tokio::task::spawn_blocking(move || {
+    let folded = bank.workers().run(move || {
         let reader = open.reader.lock().unwrap_or_else(PoisonError::into_inner).try_clone()?;
         let folded = fold(reader, branch, sequence);
         drop(place);
