@@ -1,0 +1,148 @@
+//! What goes wrong, drawn from the seed.
+
+use crate::servers::{BRANCHES, SERVERS, Servers, name};
+use crate::witness::{Trap, Witness};
+use bank_proto::BranchId;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use turmoil::Sim;
+
+const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// How likely each thing is in one step, in millionths: every seed has its own weather.
+struct Weather {
+    kill: u32,
+    trap: u32,
+    cut: u32,
+    one_way: u32,
+    clock: u32,
+}
+
+/// What goes wrong in one run.
+pub(crate) struct Faults {
+    random: StdRng,
+    weather: Weather,
+    /// Servers that are down, and the step at which they come back.
+    down: BTreeMap<u32, u64>,
+    /// Pairs of hosts that do not hear each other, and the step at which they do again.
+    apart: BTreeMap<(String, String), u64>,
+    pub(crate) fired: BTreeMap<&'static str, u64>,
+}
+
+impl Faults {
+    pub(crate) fn new(seed: u64) -> Faults {
+        let mut random = StdRng::seed_from_u64(seed ^ 0xFA17);
+        let mut part = |most| random.random_range(0..=most);
+        let weather =
+            Weather { kill: part(800), trap: part(4_000), cut: part(1_500), one_way: part(1_500), clock: part(1_000) };
+        Faults { random, weather, down: BTreeMap::new(), apart: BTreeMap::new(), fired: BTreeMap::new() }
+    }
+
+    fn happens(&mut self, millionths: u32) -> bool {
+        self.random.random_range(0..1_000_000) < millionths
+    }
+
+    fn server(&mut self) -> u32 {
+        self.random.random_range(0..SERVERS)
+    }
+
+    fn count(&mut self, what: &'static str) {
+        *self.fired.entry(what).or_default() += 1;
+    }
+
+    /// One step of bad weather.
+    pub(crate) fn step(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers, witness: &Witness, clients: u32) {
+        self.mend(now, sim, servers);
+        if self.happens(self.weather.kill) {
+            let server = self.server();
+            if !self.down.contains_key(&server) {
+                self.count("death between commits");
+                self.kill(now, sim, servers, server);
+            }
+        }
+        if self.happens(self.weather.trap) {
+            let branch = BranchId::new(i64::from(self.random.random_range(1..=BRANCHES))).expect("a branch");
+            let trap = [Trap::Before, Trap::After, Trap::Full][self.random.random_range(0..3)];
+            witness.seen().traps.insert(branch, trap);
+        }
+        if self.happens(self.weather.cut) {
+            let (one, other) = self.two_hosts(clients);
+            if one != other && !self.is_apart(&one, &other) {
+                self.count("partition");
+                sim.partition(one.as_str(), other.as_str());
+                self.part(now, one, other);
+            }
+        }
+        if self.happens(self.weather.one_way) {
+            let (one, other) = self.two_hosts(clients);
+            if one != other && !self.is_apart(&one, &other) {
+                self.count("one-way partition");
+                sim.partition_oneway(one.as_str(), other.as_str());
+                self.part(now, one, other);
+            }
+        }
+        if self.happens(self.weather.clock) {
+            self.count("wrong clock");
+            let server = self.server() as usize;
+            servers.clocks[server].store(self.random.random_range(-HOUR_MICROS..=HOUR_MICROS), Ordering::Relaxed);
+        }
+    }
+
+    /// Servers whose journal failed die as well.
+    pub(crate) fn bury(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers) {
+        for server in servers.doomed() {
+            if !self.down.contains_key(&server) {
+                self.kill(now, sim, servers, server);
+            }
+        }
+    }
+
+    /// The end of all bad weather.
+    pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, servers: &Servers, witness: &Witness) {
+        self.mend(u64::MAX, sim, servers);
+        witness.seen().traps.clear();
+        servers.clocks.iter().for_each(|clock| clock.store(0, Ordering::Relaxed));
+    }
+
+    fn kill(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers, server: u32) {
+        servers.kill(sim, server);
+        self.down.insert(server, now + self.random.random_range(1..1_000));
+    }
+
+    fn two_hosts(&mut self, clients: u32) -> (String, String) {
+        let one = name(self.server());
+        let other = self.random.random_range(0..SERVERS + clients);
+        let other = if other < SERVERS { name(other) } else { format!("client-{}", other - SERVERS) };
+        (one, other)
+    }
+
+    fn is_apart(&self, one: &str, other: &str) -> bool {
+        let is = |one: &str, other: &str| self.apart.contains_key(&(one.to_owned(), other.to_owned()));
+        is(one, other) || is(other, one)
+    }
+
+    fn part(&mut self, now: u64, one: String, other: String) {
+        let until = now + self.random.random_range(10..1_500);
+        self.apart.insert((one, other), until);
+    }
+
+    fn mend(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers) {
+        self.down.retain(|server, until| {
+            let is_over = *until <= now;
+            if is_over {
+                sim.bounce(name(*server));
+            }
+            !is_over
+        });
+        self.apart.retain(|(one, other), until| {
+            let is_over = *until <= now;
+            if is_over {
+                sim.repair(one.as_str(), other.as_str());
+                servers.wires.reset(one, other);
+            }
+            !is_over
+        });
+    }
+}

@@ -1,0 +1,61 @@
+//! A whole bank from a seed: the real service, tellers, ledgers, journals and couriers of five branches on three
+//! servers in one thread, on simulated time and a simulated network that loses, delays and cuts, with servers that
+//! die before and after a group commit and clocks that are wrong by an hour. docs/TESTING.md says how to use it.
+//!
+//! - `machine`: what a server gets instead of a machine: clock, chance, connections
+//! - `witness`: what became durable, folded again beside the bank, and what must be true of it at every step
+//! - `servers`: the servers, how they die and what is left of their disks
+//! - `faults`: what goes wrong, drawn from the seed
+//! - `clients`: who orders what, and what they were told
+//! - `run`: one seed from beginning to end
+//! - `seeds`: many seeds, each in a process of its own
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
+
+mod clients;
+mod faults;
+mod machine;
+mod run;
+mod seeds;
+mod servers;
+mod witness;
+
+use run::{Tally, run};
+use seeds::{SEED, outcome_of, outcomes};
+
+/// The seeds that every run of the tests goes through. FLORIN_SIMULATION_SEEDS=0..1000 names others.
+const SEEDS: std::ops::Range<u64> = 0..100;
+
+/// Whether the history of a run is wanted.
+fn tells_its_history() -> bool {
+    std::env::var_os("FLORIN_SIMULATION_HISTORY").is_some()
+}
+
+#[test]
+fn a_bank_keeps_every_promise_whatever_goes_wrong() {
+    let chosen = std::env::var("FLORIN_SIMULATION_SEEDS").ok();
+    let seeds = chosen.as_deref().map_or(SEEDS, |text| {
+        let (first, end) = text.split_once("..").expect("FLORIN_SIMULATION_SEEDS is like 0..1000");
+        first.parse().expect("a seed")..end.parse().expect("a seed")
+    });
+    let mut all = Tally::default();
+    outcomes(seeds.clone()).iter().for_each(|outcome| all.add(&outcome.tally));
+    println!("{} seeds: {all:#?}", seeds.count());
+    if chosen.is_none() {
+        all.must_have_been_everywhere();
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_story() {
+    let first = outcome_of(7);
+    assert_eq!(first, outcome_of(7));
+    assert_ne!(first.trace, outcome_of(8).trace);
+}
+
+#[test]
+#[ignore = "one seed, which FLORIN_SIMULATION_SEED names; the other tests run it in processes of its own"]
+fn one_seed() {
+    let seed = std::env::var(SEED).expect("FLORIN_SIMULATION_SEED names the seed").parse().expect("a seed");
+    run(seed).print();
+}

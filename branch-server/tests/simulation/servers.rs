@@ -1,0 +1,120 @@
+//! The servers, how they die and what is left of their disks.
+
+use crate::machine::{PORT, Wires, WrongClock, connect, incoming};
+use crate::witness::Witness;
+use branch_server::environment::{Entropy, Environment, Workers};
+use branch_server::{LogFormat, Settings, Store, start_in};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use turmoil::Sim;
+
+pub(crate) const SERVERS: u32 = 3;
+pub(crate) const BRANCHES: u32 = 5;
+
+/// The servers of a bank.
+#[derive(Clone)]
+pub(crate) struct Servers {
+    directory: PathBuf,
+    witness: Witness,
+    pub(crate) wires: Wires,
+    seed: u64,
+    /// How wrong each server's wall clock is, in microseconds.
+    pub(crate) clocks: Vec<Arc<AtomicI64>>,
+    /// Servers that must die at the end of this step.
+    doomed: Arc<Mutex<BTreeSet<u32>>>,
+    starts: Arc<AtomicU64>,
+}
+
+pub(crate) fn name(server: u32) -> String {
+    format!("server-{server}")
+}
+
+impl Servers {
+    pub(crate) fn new(directory: &Path, witness: Witness, seed: u64) -> Servers {
+        Servers {
+            directory: directory.to_owned(),
+            witness,
+            wires: Wires::default(),
+            seed,
+            clocks: (0..SERVERS).map(|_| Arc::default()).collect(),
+            doomed: Arc::default(),
+            starts: Arc::default(),
+        }
+    }
+
+    /// Where a server keeps its branches.
+    pub(crate) fn disk(&self, server: u32) -> PathBuf {
+        self.directory.join(name(server))
+    }
+
+    /// Starts all of them.
+    pub(crate) fn start(&self, sim: &mut Sim<'_>) {
+        for server in 0..SERVERS {
+            let servers = self.clone();
+            sim.host(name(server), move || servers.clone().serve(server));
+        }
+    }
+
+    /// Those that must die now: a journal of theirs failed.
+    pub(crate) fn doomed(&self) -> BTreeSet<u32> {
+        std::mem::take(&mut *self.doomed.lock().expect("nobody panicked"))
+    }
+
+    /// A process dies, between two commits, and leaves its files as they are. What closing them would have
+    /// tidied up does not happen.
+    pub(crate) fn kill(&self, sim: &mut Sim<'_>, server: u32) {
+        let (disk, image) = (self.disk(server), self.directory.join("image"));
+        copy(&disk, &image);
+        sim.crash(name(server));
+        std::fs::remove_dir_all(&disk).expect("removed");
+        std::fs::rename(&image, &disk).expect("put back");
+    }
+
+    async fn serve(self, server: u32) -> turmoil::Result {
+        let start = self.starts.fetch_add(1, Ordering::Relaxed);
+        let (witness, doomed) = (self.witness.clone(), self.doomed.clone());
+        let environment = Environment {
+            clock: Arc::new(WrongClock(self.clocks[server as usize].clone())),
+            entropy: Entropy::from_seed(self.seed << 16 | start),
+            workers: Workers::Inline,
+            connect: Box::new(connect(self.wires.clone(), name(server))),
+            decorate: Arc::new(move |branch, journal| witness.watch(branch, journal)),
+            end: Arc::new(move |_| {
+                doomed.lock().expect("nobody panicked").insert(server);
+            }),
+        };
+        let address = ([0, 0, 0, 0], PORT).into();
+        let incoming = incoming(self.wires.clone(), name(server)).await?;
+        let settings = Settings {
+            listen: address,
+            store: Store::Sqlite(self.disk(server)),
+            branches: BRANCHES,
+            server_ordinal: server,
+            peers: (0..SERVERS).map(|server| format!("http://{}:{PORT}", name(server))).collect(),
+            drain_timeout_ms: 1_000,
+            audit_interval_ms: 500,
+            log_format: LogFormat::Text,
+            log: "off".to_owned(),
+            exit_with_parent: false,
+        };
+        let running = start_in(environment, settings, address, incoming).await?;
+        std::future::pending::<()>().await;
+        running.stop().await;
+        Ok(())
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("a directory") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("a type").is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("copied");
+        }
+    }
+}
