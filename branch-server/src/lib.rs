@@ -22,6 +22,7 @@ mod hosting;
 pub mod journal;
 pub mod ledger;
 mod operations;
+mod planted;
 mod process;
 mod server;
 mod service;

@@ -15,8 +15,9 @@ use super::request::{Asked, Job, Key, Order, Request};
 use super::rows::{self, Books};
 use crate::derived::{ById, TransactionIds};
 use crate::environment::Clock;
-use crate::journal::{AppendError, Journal, PersonalName, Row, Sequence};
+use crate::journal::{AppendError, Channel, Journal, PersonalName, Row, Sequence};
 use crate::ledger::{Arrival, Command, Entries, Entry, Ledger, PairFault};
+use crate::planted::{Bug, is_planted};
 use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionKey};
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,6 +114,12 @@ impl Desk {
         self.take_cut_for(&jobs);
         self.expire_holds();
         let answers = self.answer_all(&jobs, true)?;
+        let (jobs, answers) = if is_planted(Bug::AnswerBeforeCommit) {
+            jobs.into_iter().zip(answers).for_each(|(job, answers)| (job.reply)(answers));
+            (Vec::new(), Vec::new())
+        } else {
+            (jobs, answers)
+        };
         let rows = self.group.rows.len();
         let parcels = self.parcels_of(&self.group.rows)?;
         let mut report = BatchReport { rows, parcels, ..BatchReport::default() };
@@ -138,6 +145,9 @@ impl Desk {
     /// # Errors
     /// The journal cannot be read, or does not have what the books say.
     pub fn outbox(&mut self) -> Result<Vec<Parcel>, Fatal> {
+        if is_planted(Bug::OutboxInMemory) {
+            return Ok(Vec::new());
+        }
         let rows: Vec<Sequence> = self.ledger.outbox().map(|(_, _, outgoing)| outgoing.row).collect();
         let mut parcels = Vec::with_capacity(rows.len());
         for row in rows {
@@ -161,7 +171,7 @@ impl Desk {
             self.ledger.commit();
             self.row_booked_at = rows.last().map_or(self.row_booked_at, |row| row.booked_at);
             // Only what is durable becomes an id that outlives the process.
-            for row in rows.iter() {
+            for row in rows.iter().filter(|_| !is_planted(Bug::IdsInMemory)) {
                 self.ids.insert(ids_of(row), row.sequence);
             }
         }
@@ -224,6 +234,9 @@ impl Desk {
             return Ok(answered);
         }
         match self.ledger.admit(arrival, lowest_outstanding) {
+            Ok(()) if is_planted(Bug::NoTombstone) && matches!(order.command, Command::Cancel(_)) => {
+                Ok(Answered { key: None, replayed: false, answer: Answer::Arrived(crate::teller::Arrived::Cancelled) })
+            }
             Ok(()) if accepts_orders => self.carry_out(order),
             Ok(()) => Ok(declined(order, ErrorCode::StorageFull)),
             Err(fault) => Ok(unheard(order, fault)),
@@ -265,6 +278,10 @@ impl Desk {
                     replayed: false,
                     answer: Answer::Refused(refusal.into()),
                 });
+            }
+            Err(refusal) if is_planted(Bug::RefusalsForgotten) && order.caller.channel != Channel::Branch => {
+                let answer = Answer::Refused(refusal.into());
+                return Ok(Answered { key: Some(order.key.get()), replayed: false, answer });
             }
             Err(refusal) => self.record_declined(order, refusal.into()),
         }

@@ -3,6 +3,7 @@
 use super::courier::Source;
 use super::message::{Message, Verdict};
 use super::orders;
+use crate::planted::{Bug, is_planted};
 use crate::service::Bank;
 use crate::teller::{Answer, Asked, Declined, Job, Parcel};
 use bank_proto::{BranchId, ErrorCode, limits};
@@ -92,7 +93,12 @@ impl Lane {
         if numbers.is_empty() {
             return Ok(());
         }
-        let heard = self.bank.deliver(message).await?;
+        let heard = if is_planted(Bug::VoidOnTimeout) && message.items.iter().any(|(_, is_late)| *is_late) {
+            let verdicts = message.items.iter().map(|_| Verdict::Cancelled).collect();
+            super::Heard { epoch: u64::MAX / 2, cut: 0, verdicts }
+        } else {
+            self.bank.deliver(message).await?
+        };
         let (mut decided, mut undecided) = (Vec::new(), Vec::new());
         for (number, verdict) in numbers.into_iter().zip(heard.verdicts) {
             match verdict {
@@ -127,7 +133,11 @@ impl Lane {
         let items = ready.map(|Due { parcel, .. }| {
             cut = cut.max(parcel.cut);
             let is_late = now.since(parcel.sent_at) > PATIENCE;
-            (parcel.delivery.clone(), is_late)
+            let mut delivery = parcel.delivery.clone();
+            if is_planted(Bug::RetryWithNewId) {
+                delivery.transfer.0 ^= u128::from(self.failures);
+            }
+            (delivery, is_late)
         });
         let items = items.collect();
         Message {
@@ -161,6 +171,17 @@ impl Lane {
             }
         }
         if numbers.is_empty() {
+            return Ok(());
+        }
+        if is_planted(Bug::EndOnlyTold) {
+            let now = self.bank.wall_clock();
+            for number in numbers {
+                if let Some(Due { parcel, .. }) = self.due.remove(&number) {
+                    let (payee, customer) = (bank_proto::AccountSerial(1), None);
+                    let end = crate::teller::TransferEnd::Completed { payee, customer, at: now };
+                    self.source.watchers.tell(parcel.delivery.transfer, &end);
+                }
+            }
             return Ok(());
         }
         let (sender, receiver) = oneshot::channel();

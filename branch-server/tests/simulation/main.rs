@@ -9,6 +9,7 @@
 //! - `clients`: who orders what, and what they were told
 //! - `run`: one seed from beginning to end
 //! - `seeds`: many seeds, each in a process of its own
+//! - `teeth`: planted bugs, each of which must be caught
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
@@ -18,6 +19,8 @@ mod machine;
 mod run;
 mod seeds;
 mod servers;
+#[cfg(feature = "planted-bugs")]
+mod teeth;
 mod witness;
 
 use run::{Tally, run};

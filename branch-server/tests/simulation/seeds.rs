@@ -4,7 +4,7 @@
 use crate::run::Outcome;
 use std::ops::Range;
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The environment variable that names the seed of a process.
@@ -12,25 +12,28 @@ pub(crate) const SEED: &str = "FLORIN_SIMULATION_SEED";
 
 /// What came of every seed, in their order.
 pub(crate) fn outcomes(seeds: Range<u64>) -> Vec<Outcome> {
-    let (next, outcomes) = (AtomicU64::new(seeds.start), Mutex::new(Vec::new()));
+    in_parallel(&seeds.collect::<Vec<_>>(), |seed| outcome_of(*seed))
+}
+
+/// Does something with each item, as many at a time as there are cores; what came of them, in their order.
+pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds.end {
-                        return;
-                    }
-                    let outcome = outcome_of(seed);
-                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).push((seed, outcome));
+                    let place = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(place) else { return };
+                    let result = work(item);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((place, result));
                 }
             });
         }
     });
-    let mut outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
-    outcomes.sort_by_key(|(seed, _)| *seed);
-    outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 /// What came of one.
@@ -38,15 +41,27 @@ pub(crate) fn outcomes(seeds: Range<u64>) -> Vec<Outcome> {
 /// # Panics
 /// It broke a promise; the message says how to see it again.
 pub(crate) fn outcome_of(seed: u64) -> Outcome {
-    let own = std::env::current_exe().expect("this program's path");
-    let arguments = ["--exact", "one_seed", "--ignored", "--nocapture", "--test-threads=1"];
-    let ran = Command::new(own).args(arguments).env(SEED, seed.to_string()).output().expect("a process");
-    let (told, complained) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
-    match told.lines().find_map(Outcome::read) {
-        Some(outcome) if ran.status.success() => outcome,
-        _ => panic!(
+    try_seed(seed, None).unwrap_or_else(|complained| {
+        panic!(
             "seed {seed} broke a promise:\n{complained}\nto see it again, with its history:\n    {SEED}={seed} \
              FLORIN_SIMULATION_HISTORY=1 cargo nextest run --workspace --run-ignored only --no-capture -E 'test(one_seed)'"
-        ),
+        )
+    })
+}
+
+/// What came of one, with a bug planted; or what it complained of.
+pub(crate) fn try_seed(seed: u64, bug: Option<&str>) -> Result<Outcome, String> {
+    let own = std::env::current_exe().expect("this program's path");
+    let arguments = ["--exact", "one_seed", "--ignored", "--nocapture", "--test-threads=1"];
+    let mut command = Command::new(own);
+    command.args(arguments).env(SEED, seed.to_string());
+    if let Some(bug) = bug {
+        command.env("FLORIN_PLANTED_BUG", bug);
+    }
+    let ran = command.output().expect("a process");
+    let (told, complained) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    match told.lines().find_map(Outcome::read) {
+        Some(outcome) if ran.status.success() => Ok(outcome),
+        _ => Err(complained.into_owned()),
     }
 }

@@ -6,6 +6,7 @@ use crate::journal::checkpoint::{self, Checkpointer};
 use crate::journal::lock::BranchLock;
 use crate::journal::tide::{Mark, TIDE_FILE, Tide};
 use crate::journal::{ChainHash, Sequence, wal};
+use crate::planted::{Bug, is_planted};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior};
 use std::fs::{self, File};
@@ -172,6 +173,9 @@ fn connect(path: &Path, settings: &JournalSettings) -> rusqlite::Result<Connecti
          PRAGMA secure_delete = ON;
          PRAGMA trusted_schema = OFF;",
     )?;
+    if is_planted(Bug::NoSync) {
+        connection.execute_batch("PRAGMA synchronous = OFF;")?;
+    }
     // What a long reader made of the WAL is given back when it starts over.
     connection.pragma_update(None, "journal_size_limit", settings.wal_limit_bytes.cast_signed())?;
     Ok(connection)
