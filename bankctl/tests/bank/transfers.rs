@@ -1,5 +1,5 @@
-//! kill -9 under transfers: of one server, and of everything. Every transfer that was accepted ends,
-//! in one way, and the money of the whole bank stays the same to the cent.
+//! Servers that are killed, stopped and continued under transfers. Every transfer that was accepted ends, in
+//! one way, and the money of the whole bank stays the same to the cent.
 
 use super::support::{Bank, post, run, until};
 use rustix::process::{Signal, kill_process};
@@ -13,6 +13,18 @@ const CUSTOMERS: u64 = 10;
 const OPENING_CENTS: i64 = 100_000;
 /// So many more transfers are answered before each kill.
 const ANSWERED: u64 = 300;
+
+/// What happens to the bank while everybody pays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// kill -9 of one server.
+    KillOne,
+    /// SIGSTOP of one server, and SIGCONT when the others have gone on for a while: it wakes up in the middle of
+    /// whatever it did, and everybody has given it up meanwhile.
+    PauseOne,
+    /// kill -9 of everything.
+    KillAll,
+}
 
 /// One order, and what its payer knows of it.
 #[derive(Debug, Clone)]
@@ -37,7 +49,7 @@ fn order(payer: u64, number: u64) -> Order {
 }
 
 #[tokio::test]
-async fn transfers_survive_kill_minus_nine_of_one_server_and_of_everything() {
+async fn transfers_survive_servers_that_are_killed_or_stand_still() {
     let data = tempfile::tempdir().expect("a directory");
     let mut bank = Bank::up(data.path());
     for branch in 1..=CUSTOMERS {
@@ -45,9 +57,9 @@ async fn transfers_survive_kill_minus_nine_of_one_server_and_of_everything() {
     }
     let mut orders = Vec::new();
     let mut next = 0;
-    for everything in [false, true] {
-        next = pay_until_killed(&mut bank, &mut orders, next, everything).await;
-        if everything {
+    for fault in [Fault::KillOne, Fault::PauseOne, Fault::KillAll] {
+        next = pay_until(fault, &mut bank, &mut orders, next).await;
+        if fault == Fault::KillAll {
             drop(bank);
             bank = Bank::up(data.path());
         }
@@ -59,8 +71,8 @@ async fn transfers_survive_kill_minus_nine_of_one_server_and_of_everything() {
     assert_eq!(said["transfers"]["in_flight"], 0, "{said}");
 }
 
-/// Every customer pays without a pause; in the middle of it one server is killed, or everything is.
-async fn pay_until_killed(bank: &mut Bank, orders: &mut Vec<Order>, from: u64, everything: bool) -> u64 {
+/// Every customer pays without a pause, and in the middle of it the fault happens.
+async fn pay_until(fault: Fault, bank: &mut Bank, orders: &mut Vec<Order>, from: u64) -> u64 {
     let answered = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicU64::new(0));
     let mut payers = Vec::new();
@@ -87,13 +99,24 @@ async fn pay_until_killed(bank: &mut Bank, orders: &mut Vec<Order>, from: u64, e
         }));
     }
     until("enough is answered", async || answered.load(Ordering::Relaxed) >= ANSWERED).await;
-    if everything {
-        bank.kill_everything();
-    } else {
-        let server = bank.service("--server-ordinal 1").expect("a server");
-        kill_process(server, Signal::KILL).expect("killed");
-        let so_far = answered.load(Ordering::Relaxed);
-        until("the others go on", async || answered.load(Ordering::Relaxed) >= so_far + ANSWERED / 2).await;
+    let one = bank.service("--server-ordinal 1").expect("a server");
+    let so_far = answered.load(Ordering::Relaxed);
+    let others_go_on = async |answers| {
+        until("the others go on", async || answered.load(Ordering::Relaxed) >= so_far + answers).await;
+    };
+    match fault {
+        Fault::KillAll => bank.kill_everything(),
+        Fault::KillOne => {
+            kill_process(one, Signal::KILL).expect("killed");
+            others_go_on(ANSWERED / 2).await;
+        }
+        Fault::PauseOne => {
+            kill_process(one, Signal::STOP).expect("stopped");
+            // Whoever pays into its branches waits for two seconds, so not many.
+            others_go_on(ANSWERED / 6).await;
+            kill_process(one, Signal::CONT).expect("continued");
+            others_go_on(ANSWERED / 2).await;
+        }
     }
     stop.store(1, Ordering::Relaxed);
     let mut last = from;

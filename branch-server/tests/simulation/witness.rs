@@ -34,7 +34,7 @@ pub(crate) struct Seen {
     /// How often each kind of row was written.
     pub(crate) rows: BTreeMap<&'static str, u64>,
     /// How often each trap was met.
-    pub(crate) sprung: BTreeMap<&'static str, u64>,
+    pub(crate) sprung: BTreeMap<String, u64>,
     /// Everything, for whoever compares two runs.
     pub(crate) trace: blake3::Hasher,
     /// Group commits since they were last looked at.
@@ -165,7 +165,14 @@ impl Journal for Watched {
 
     fn append(&mut self, rows: &[Row], names: &[PersonalName]) -> Result<(), AppendError> {
         let trap = self.witness.seen().traps.remove(&self.branch);
-        let sprung = |what| *self.witness.seen().sprung.entry(what).or_default() += 1;
+        let sprung = |what: &str| {
+            let mut seen = self.witness.seen();
+            *seen.sprung.entry(what.to_owned()).or_default() += 1;
+            // Which window of the protocol that was: by what the group commit holds, or was to hold.
+            for row in rows {
+                *seen.sprung.entry(format!("{what} with {}", row.kind.as_str())).or_default() += 1;
+            }
+        };
         match trap {
             Some(Trap::Full) => {
                 sprung("full disk");
