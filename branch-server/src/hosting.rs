@@ -32,6 +32,8 @@ pub(crate) struct Opener {
     pub(crate) server: u32,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) machine: Machine,
+    /// How much may be under way from one branch to one other.
+    pub(crate) clearing_limit: i64,
     /// What stands between a teller and its journal.
     pub(crate) decorate: Arc<dyn Fn(BranchId, SqliteJournal) -> Box<dyn Journal> + Send + Sync>,
 }
@@ -108,8 +110,9 @@ impl Opener {
         };
         let (reader, folded_rows) = (Arc::new(Mutex::new(opened.reader)), opened.folded_rows);
         let (sender, parcels) = mpsc::unbounded_channel();
-        let machine = self.machine.clone();
-        let teller = Teller::start(branch, directory, opened.desk, sender, machine).map_err(|error| system(&error))?;
+        let (machine, mut desk) = (self.machine.clone(), opened.desk);
+        desk.limit_clearing(self.clearing_limit);
+        let teller = Teller::start(branch, directory, desk, sender, machine).map_err(|error| system(&error))?;
         tracing::info!(%branch, folded_rows, "the branch is open");
         report_state(branch, "open");
         let (epoch, watchers) = (teller.epoch(), Arc::new(Watchers::default()));

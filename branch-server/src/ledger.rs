@@ -62,6 +62,8 @@ pub struct Ledger {
     pairs: BTreeMap<BranchId, transfer::Pair>,
     /// Where in the pairs' outboxes a transfer stands that has not ended.
     in_flight: FixedMap<TransactionKey, (BranchId, u64)>,
+    /// How much may be under way to one other branch, in minor units; 0 for any amount.
+    clearing_limit: i64,
     /// Every hold that has not ended.
     holds: FixedMap<TransactionKey, OpenHold>,
     /// When each of them ends by itself.

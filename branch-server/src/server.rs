@@ -113,7 +113,16 @@ where
 
     let server = settings.server_ordinal;
     let machine = Machine { workers, end };
-    let opener = Opener { directory: directory.clone(), assignment, server, clock: clock.clone(), machine, decorate };
+    let clearing_limit = settings.clearing_limit_minor_units;
+    let opener = Opener {
+        clearing_limit,
+        directory: directory.clone(),
+        assignment,
+        server,
+        clock: clock.clone(),
+        machine,
+        decorate,
+    };
     let mut hosted = BTreeMap::new();
     let (mut opened_now, mut late) = (Vec::new(), Vec::new());
     let (opened, to_scrub) = mpsc::unbounded_channel();

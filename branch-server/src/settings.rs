@@ -32,6 +32,11 @@ pub struct Settings {
     #[arg(long, env = "DRAIN_TIMEOUT_MS", value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(0..=600_000))]
     pub drain_timeout_ms: u32,
 
+    /// How much may be under way to one other branch, in minor units of each currency (100 for one dollar); more is
+    /// refused until that branch has answered. 0 sets no limit but that of 65536 transfers
+    #[arg(long, env = "CLEARING_LIMIT_MINOR_UNITS", value_name = "MINOR_UNITS", default_value_t = 0, value_parser = clap::value_parser!(i64).range(0..))]
+    pub clearing_limit_minor_units: i64,
+
     /// How often the auditor looks at the books of the whole bank, in milliseconds; 0 never
     #[arg(long, env = "AUDIT_INTERVAL_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=86_400_000))]
     pub audit_interval_ms: u32,

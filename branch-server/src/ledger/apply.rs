@@ -222,7 +222,7 @@ impl Ledger {
         let pair = self.pairs.entry(peer).or_default();
         assert_eq!(pair.sent + 1, pair_sequence, "row {row}: the transfers to {peer} have a gap");
         pair.sent = pair_sequence;
-        pair.outbox.insert(pair_sequence, outgoing);
+        pair.put(pair_sequence, outgoing);
         let before = self.in_flight.insert(transfer, (peer, pair_sequence));
         assert!(before.is_none(), "row {row}: transfer {transfer} is sent twice");
         self.undo.push(Undo::Unsend(peer));
@@ -243,7 +243,7 @@ impl Ledger {
     fn end(&mut self, sequence: u64, transfer: TransactionKey, peer_epoch: u64) -> Outgoing {
         let ended = self.in_flight.remove(&transfer).and_then(|(peer, pair_sequence)| {
             let pair = self.pairs.get_mut(&peer)?;
-            let outgoing = pair.outbox.remove(&pair_sequence)?;
+            let outgoing = pair.take(pair_sequence)?;
             self.undo.push(Undo::Reopen { peer, pair_sequence, outgoing, peer_epoch: pair.peer_epoch });
             pair.peer_epoch = pair.peer_epoch.max(peer_epoch);
             Some(outgoing)
@@ -309,7 +309,7 @@ impl Ledger {
                     self.set_hold(hold, before);
                 }
                 Undo::Unsend(peer) => self.with_pair(peer, |pair, in_flight| {
-                    if let Some(outgoing) = pair.outbox.remove(&pair.sent) {
+                    if let Some(outgoing) = pair.take(pair.sent) {
                         in_flight.remove(&outgoing.transfer);
                     }
                     pair.sent -= 1;
@@ -321,7 +321,7 @@ impl Ledger {
                 Undo::Reopen { peer, pair_sequence, outgoing, peer_epoch } => {
                     self.with_pair(peer, |pair, in_flight| {
                         in_flight.insert(outgoing.transfer, (peer, pair_sequence));
-                        pair.outbox.insert(pair_sequence, outgoing);
+                        pair.put(pair_sequence, outgoing);
                         pair.peer_epoch = peer_epoch;
                     });
                 }

@@ -46,7 +46,7 @@ impl Ledger {
     /// Puts a transfer back that left for another branch and has not ended.
     pub fn restore_outgoing(&mut self, peer: BranchId, pair_sequence: u64, outgoing: Outgoing) {
         self.in_flight.insert(outgoing.transfer, (peer, pair_sequence));
-        self.pairs.entry(peer).or_default().outbox.insert(pair_sequence, outgoing);
+        self.pairs.entry(peer).or_default().put(pair_sequence, outgoing);
     }
 
     /// Puts back what is known of a peer, but for the outbox.

@@ -5,7 +5,7 @@
 
 use super::{Ledger, Target};
 use crate::planted::{Bug, is_planted};
-use bank_proto::{AccountSerial, BranchId, CustomerId, Money, Timestamp, TransactionKey, limits};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, Money, Timestamp, TransactionKey, limits};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Who is paid.
@@ -105,7 +105,9 @@ pub(super) struct Pair {
     /// The number of the last transfer that left for there.
     pub(super) sent: u64,
     /// By number: those that have not ended.
-    pub(super) outbox: BTreeMap<u64, Outgoing>,
+    outbox: BTreeMap<u64, Outgoing>,
+    /// The money among them, in minor units of each currency; no currency without any.
+    exposure: BTreeMap<Currency, i128>,
     /// The highest epoch of the peer that was heard of.
     pub(super) peer_epoch: u64,
     /// Every transfer from there up to this number has its outcome here.
@@ -117,6 +119,32 @@ pub(super) struct Pair {
 impl Pair {
     fn has_received(&self, pair_sequence: u64) -> bool {
         pair_sequence <= self.received_up_to || self.received_beyond.contains(&pair_sequence)
+    }
+
+    /// Puts something into the outbox.
+    pub(super) fn put(&mut self, number: u64, outgoing: Outgoing) {
+        if outgoing.original.is_none() {
+            *self.exposure.entry(outgoing.amount.currency()).or_default() += i128::from(outgoing.amount.minor());
+        }
+        self.outbox.insert(number, outgoing);
+    }
+
+    /// Takes it out again.
+    pub(super) fn take(&mut self, number: u64) -> Option<Outgoing> {
+        let outgoing = self.outbox.remove(&number)?;
+        let currency = outgoing.amount.currency();
+        if let Some(exposure) = self.exposure.get_mut(&currency).filter(|_| outgoing.original.is_none()) {
+            *exposure -= i128::from(outgoing.amount.minor());
+            if *exposure == 0 {
+                self.exposure.remove(&currency);
+            }
+        }
+        Some(outgoing)
+    }
+
+    /// What would be under way to the peer with so much more, in minor units.
+    pub(super) fn exposure_with(&self, money: Money) -> i128 {
+        self.exposure.get(&money.currency()).copied().unwrap_or_default() + i128::from(money.minor())
     }
 
     /// Notes that a transfer from the peer has its outcome here.
@@ -146,6 +174,12 @@ impl Ledger {
     pub fn outgoing(&self, transfer: TransactionKey) -> Option<(BranchId, u64, &Outgoing)> {
         let (peer, pair_sequence) = *self.in_flight.get(&transfer)?;
         Some((peer, pair_sequence, self.pairs.get(&peer)?.outbox.get(&pair_sequence)?))
+    }
+
+    /// Lets no more money be under way to one other branch than so many minor units of each currency; 0 sets no
+    /// such limit. No part of the books: another owner may set another.
+    pub fn limit_clearing(&mut self, minor_units: i64) {
+        self.clearing_limit = minor_units;
     }
 
     /// Every transfer that left and has not ended: peer, number, transfer.

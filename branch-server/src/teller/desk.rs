@@ -90,6 +90,12 @@ impl Desk {
         }
     }
 
+    /// Lets no more money be under way to one other branch than so many minor units of each currency; 0 sets no
+    /// such limit.
+    pub fn limit_clearing(&mut self, minor_units: i64) {
+        self.ledger.limit_clearing(minor_units);
+    }
+
     /// The books as bytes, as the last group commit left them.
     #[must_use]
     pub fn snapshot(&self) -> Vec<u8> {

@@ -100,6 +100,7 @@ pub(crate) fn settings() -> Settings {
         peers: Vec::new(),
         drain_timeout_ms: 20_000,
         audit_interval_ms: 0,
+        clearing_limit_minor_units: 0,
         log_format: LogFormat::Text,
         log: "warn".to_owned(),
         exit_with_parent: false,

@@ -416,3 +416,25 @@ async fn transfers_that_cannot_end_yet_keep_nobody_else_waiting() {
     assert_eq!(end_of(&mut client, &honest.transaction_id).await.state(), TransferState::Completed);
     assert_eq!(look_up(&mut client, &first.transaction_id).await.state(), TransferState::Processing);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_that_is_not_reached_is_owed_no_more_than_the_limit() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut bank = TestBank::start_with(directory, 2, |settings| settings.clearing_limit_minor_units = 1_000).await;
+    let mut client = bank.client(0).await;
+    for branch in 1..=3 {
+        client.initialize_branch(initialize(branch)).await.expect("opened");
+    }
+    bank.servers.remove(1).stop().await;
+
+    for amount in ["6", "4"] {
+        let sent = client.transfer(without_waiting(1, 2, amount)).await.expect("accepted").into_inner();
+        assert_eq!(sent.state(), TransferState::Processing);
+    }
+    let refusal = client.transfer(without_waiting(1, 2, "0.01")).await.expect_err("the limit");
+
+    assert_eq!(code(&refusal), Some(ErrorCode::ClearingLimitExceeded));
+    // The branch goes on with all else.
+    client.transfer(transfer(1, 3, "5")).await.expect("a transfer");
+    assert_eq!(balance(&mut client, 1).await, "985.00");
+}

@@ -95,6 +95,8 @@ impl Servers {
             peers: (0..SERVERS).map(|server| format!("http://{}:{PORT}", name(server))).collect(),
             drain_timeout_ms: 1_000,
             audit_interval_ms: 500,
+            // Now and then something is refused for it.
+            clearing_limit_minor_units: 200_000,
             log_format: LogFormat::Text,
             log: "off".to_owned(),
             exit_with_parent: false,

@@ -67,6 +67,13 @@ impl Ledger {
         Ok(Entries(draft.entries))
     }
 
+    /// Whether so much more may be under way to a peer.
+    pub(super) fn may_be_under_way(&self, peer: BranchId, money: Money) -> Result<(), Refusal> {
+        let limit = self.clearing_limit;
+        let exposure = self.pairs.get(&peer).map_or(i128::from(money.minor()), |pair| pair.exposure_with(money));
+        if limit > 0 && exposure > i128::from(limit) { Err(Refusal::ClearingLimitExceeded) } else { Ok(()) }
+    }
+
     /// The number of the next transfer to a peer, if one more may leave.
     pub(super) fn next_to(&self, peer: BranchId) -> Result<u64, Refusal> {
         match self.pairs.get(&peer) {

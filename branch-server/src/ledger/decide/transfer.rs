@@ -109,6 +109,7 @@ impl Draft<'_> {
         transfer: TransactionKey,
     ) -> Result<(), Refusal> {
         let pair_sequence = self.ledger.next_to(peer)?;
+        self.ledger.may_be_under_way(peer, money)?;
         let amount = money.minor();
         self.fits(debit, credit, amount)?;
         self.entries.push(Entry::Sent { transfer, peer, payee, pair_sequence, debit, credit, amount });

@@ -189,3 +189,35 @@ fn transfers_that_could_not_be_stored_are_taken_back_whole() {
         assert!(table.ledger.same_as(&before), "after {}: {:?} is not {before:?}", steps[undone - 1], table.ledger);
     }
 }
+
+#[test]
+fn no_more_than_the_limit_is_under_way_to_one_branch() {
+    let mut table = funded();
+    table.ledger.limit_clearing(500);
+    table.check(
+        "
+        send t1 c1 b2 c5 3 USD       -> #3 clearing, to b2 1: #1 700 #3 300
+        send t2 c1 b2 c5 2.01 USD    -> ClearingLimitExceeded
+        send t2 c1 b2 c5 2 USD       -> to b2 2: #1 500 #3 500
+        send t3 c1 b2 c5 0.01 USD    -> ClearingLimitExceeded
+        # To another branch is another matter, and so is what has ended.
+        send t3 c1 b3 c5 1 USD       -> #4 clearing, to b3 1: #1 400 #4 100
+        credited t1 b2 7             -> completed
+        send t4 c1 b2 c5 3.01 USD    -> ClearingLimitExceeded
+        send t4 c1 b2 c5 3 USD       -> to b2 3: #1 100 #3 800
+        returned t2 b2 7             -> returned: #3 600 #1 300
+        send t5 c1 b2 c5 2 USD       -> to b2 4: #1 100 #3 800
+        ",
+    );
+    let before = table.ledger.clone();
+    for operation in ["credited t4 b2 7", "send t6 c1 b2 c5 1 USD"] {
+        let words: Vec<&str> = operation.split_whitespace().collect();
+        for entry in table.ledger.decide(&command(&words)).expect("entries").0 {
+            table.sequence += 1;
+            table.ledger.apply(table.sequence, Timestamp(0), &entry);
+        }
+    }
+    table.ledger.roll_back();
+    assert!(table.ledger.same_as(&before));
+    table.check("send t6 c1 b2 c5 0.01 USD -> ClearingLimitExceeded");
+}
