@@ -56,12 +56,20 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
         Err(error) => return exit::failed(error.exit(), &error),
     };
     let Books { findings, transfers } = findings;
+    // Of a branch that is not here, or not whole, nothing can be said together with others.
+    let left_out: Vec<u32> =
+        findings.iter().filter(|finding| finding.report().is_none()).map(|finding| finding.branch.get()).collect();
     let first_wrong = findings.iter().find_map(Finding::wrong).or_else(|| transfers.as_ref().err().cloned());
     if as_json {
         let branches = findings.iter().map(Finding::json).collect::<Vec<_>>();
         let transfers = match &transfers {
-            Ok(transfers) => json!({"verdict": "agrees", "ended": transfers.ended, "in_flight": transfers.in_flight}),
-            Err(what) => json!({"verdict": "wrong", "detail": what}),
+            Ok(transfers) => json!({
+                "verdict": "agrees",
+                "ended": transfers.ended,
+                "in_flight": transfers.in_flight,
+                "branches_left_out": left_out,
+            }),
+            Err(what) => json!({"verdict": "wrong", "detail": what, "branches_left_out": left_out}),
         };
         output::json(&json!({"agree": first_wrong.is_none(), "branches": branches, "transfers": transfers}));
     } else {
@@ -70,6 +78,10 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
         if let Ok(transfers) = &transfers {
             let [ended, in_flight] = [transfers.ended, transfers.in_flight].map(output::grouped);
             output::result(&format!("between branches: {ended} transfers ended alike at both, {in_flight} under way"));
+            if !left_out.is_empty() {
+                let left_out = left_out.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                output::result(&format!("not compared with any other: the transfers of branches {left_out}"));
+            }
         }
     }
     match first_wrong {

@@ -13,7 +13,7 @@ mod hold;
 mod reversal;
 
 pub(crate) use books::{
-    Amount, Audit, BankTrialBalance, Position, PositionLine, Positions, TrialBalance, TrialBalanceLine,
+    Audit, BankTrialBalance, InFlight, Position, PositionLine, Positions, TrialBalance, TrialBalanceLine,
 };
 pub(crate) use hold::{Hold, HoldState};
 pub(crate) use reversal::Reversal;

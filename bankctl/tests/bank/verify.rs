@@ -23,6 +23,7 @@ async fn sound_books_agree_while_the_bank_runs_and_after_and_a_changed_row_is_na
     assert_eq!(sound.status.code(), Some(0), "{}", String::from_utf8_lossy(&sound.stderr));
     let sound: Value = serde_json::from_slice(&sound.stdout).expect("JSON");
     assert_eq!(sound["agree"], json!(true));
+    assert_eq!(sound["transfers"]["branches_left_out"], json!([]));
     assert_eq!(sound["branches"].as_array().map(Vec::len), Some(10));
     assert_eq!(sound["branches"][2]["transactions"], json!(6), "{sound}");
 
@@ -38,6 +39,8 @@ async fn sound_books_agree_while_the_bank_runs_and_after_and_a_changed_row_is_na
     assert_eq!(damaged.status.code(), Some(1));
     let complaint = complaint(&damaged);
     assert!(complaint.contains("branch 3") && complaint.contains(&format!("row {row}")), "{complaint}");
+    let said = String::from_utf8_lossy(&damaged.stdout).into_owned();
+    assert!(said.contains("not compared with any other: the transfers of branches 3\n"), "{said}");
 }
 
 #[test]

@@ -53,16 +53,16 @@ pub(crate) struct BankTrialBalance {
     pub(crate) lines: Vec<TrialBalanceLine>,
     /// What has left one branch and not yet arrived at another, which is what the `clearing` lines hold
     /// together; never below zero.
-    pub(crate) in_flight: Vec<Amount>,
+    pub(crate) in_flight: Vec<InFlight>,
     /// Each branch's part; one whose books are not open has no lines.
     pub(crate) branches: Vec<TrialBalance>,
     /// What must not be, in words; empty in a bank that is well.
     pub(crate) violations: Vec<String>,
 }
 
-/// A sum of money.
+/// What is in flight in one currency.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Amount {
+pub(crate) struct InFlight {
     pub(crate) amount: String,
     pub(crate) currency: String,
 }

@@ -17,7 +17,7 @@ pub(in crate::bank) fn trial_balance(wire: proto::TrialBalance) -> answer::Trial
 
 /// The whole bank's books.
 pub(in crate::bank) fn bank_trial_balance(wire: proto::BankTrialBalance) -> answer::BankTrialBalance {
-    let amount = |wire: proto::Amount| answer::Amount { amount: wire.amount, currency: wire.currency };
+    let amount = |wire: proto::Amount| answer::InFlight { amount: wire.amount, currency: wire.currency };
     answer::BankTrialBalance {
         token: wire.token,
         balanced: wire.balanced,
