@@ -233,3 +233,27 @@ fn only_what_was_credited_is_sent_back_and_no_refusal_is_forgotten() {
     assert_eq!(destination.hear_asked_back(Told { key: 99, ..told(4, CREDIT) }, 2), "PAIR_SUSPENDED");
     assert_eq!(destination.balance(), "1010.00");
 }
+
+#[test]
+fn whoever_has_greeted_is_heard_and_nobody_before_it() {
+    let mut destination = Destination::open();
+    let greet = |destination: &mut Destination, epoch| match destination
+        .ask(Request::Read(Read::Greeting { peer: branch(1), epoch }))
+        .answer
+    {
+        Answer::Peer(record) => format!("{} received", record.received_last),
+        Answer::Refused(declined) => declined.code.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(greet(&mut destination, 5), "0 received");
+    assert_eq!(destination.hear(told(1, CREDIT)), "credited");
+    assert_eq!(greet(&mut destination, 9), "1 received");
+    // What the owner before had sent comes late.
+    assert_eq!(destination.hear(told(2, CREDIT)), "STALE_EPOCH");
+    assert_eq!(destination.hear(told(1, CREDIT)), "STALE_EPOCH");
+    assert_eq!(greet(&mut destination, 8), "STALE_EPOCH");
+    assert_eq!(destination.hear(Told { epoch: 9, ..told(2, CREDIT) }), "credited");
+    // To be asked is not to be greeted.
+    assert_eq!(greet(&mut destination, 0), "2 received");
+    assert_eq!(destination.balance(), "1020.00");
+}

@@ -1,6 +1,6 @@
 //! What two branches owe each other, what is under way between them, and where they differ.
 
-use super::BranchCut;
+use super::{BranchCut, PeerRecord};
 use bank_proto::{BranchId, Currency};
 use std::collections::BTreeMap;
 
@@ -79,6 +79,25 @@ pub enum Difference {
     },
 }
 
+impl Difference {
+    /// What has an outcome at the receiver and is not known to the sender. The receiver must have been asked
+    /// first.
+    #[must_use]
+    pub fn never_sent(sender: (BranchId, PeerRecord), receiver: (BranchId, PeerRecord)) -> Option<Difference> {
+        let ((from, sender), (to, receiver)) = (sender, receiver);
+        let number = sender.sent + 1;
+        (receiver.received_last >= number).then_some(Difference::NeverSent { from, to, number })
+    }
+
+    /// What has ended at the sender and has no outcome at the receiver. The sender must have been asked first.
+    #[must_use]
+    pub fn no_outcome(sender: (BranchId, PeerRecord), receiver: (BranchId, PeerRecord)) -> Option<Difference> {
+        let ((from, sender), (to, receiver)) = (sender, receiver);
+        let number = receiver.received_up_to + 1;
+        (sender.lowest_outstanding > number).then_some(Difference::NoOutcome { from, to, number })
+    }
+}
+
 impl Position {
     /// The position of two branches; None when they never exchanged anything.
     pub(super) fn of(first: (BranchId, &BranchCut), second: (BranchId, &BranchCut)) -> Option<Position> {
@@ -100,12 +119,8 @@ impl Position {
         for ((from, sender), (to, receiver)) in
             [((first.0, there), (second.0, back)), ((second.0, back), (first.0, there))]
         {
-            if receiver.received_last > sender.sent {
-                differences.push(Difference::NeverSent { from, to, number: sender.sent + 1 });
-            }
-            if sender.lowest_outstanding > receiver.received_up_to + 1 {
-                differences.push(Difference::NoOutcome { from, to, number: receiver.received_up_to + 1 });
-            }
+            differences.extend(Difference::never_sent((from, sender), (to, receiver)));
+            differences.extend(Difference::no_outcome((from, sender), (to, receiver)));
         }
         let is_at_rest = there.outstanding + back.outstanding == 0;
         for PositionLine { currency, in_flight, .. } in &lines {

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tonic_types::StatusExt as _;
 
-pub(super) use edge::{bank_trial_balance, branch_cut, positions, take_cut_response};
+pub(super) use edge::{bank_trial_balance, branch_cut, peer_record, peer_record_from, positions, take_cut_response};
 
 /// How often a cut is begun again whose parts do not fit: a branch that was opened while the cut went through
 /// the bank has forgotten what it had heard of it.

@@ -8,7 +8,7 @@ use super::hosted::OpenBranch;
 use super::{inbound, outbound};
 use crate::ledger::Target;
 use crate::teller::{Declined, Delivery, Job};
-use crate::transfers::{Heard, Message, Verdict, arrival, heard as said};
+use crate::transfers::{Greeted, Heard, Message, Verdict, arrival, ask_of_peer, heard as said};
 use bank_proto::wire::inter_branch_service_server::InterBranchService;
 use bank_proto::wire::{self, delivery_outcome::Kind};
 use bank_proto::{AccountNumber, Assignment, BranchId, Currency, CustomerId, ErrorCode, Money, TransactionId, limits};
@@ -48,6 +48,21 @@ impl InterBranchService for InterBranchEdge {
         Ok(Response::new(wire::DeliverResponse { destination_epoch: heard.epoch, cut: heard.cut, outcomes }))
     }
 
+    async fn greet(&self, request: Request<wire::GreetRequest>) -> Result<Response<wire::GreetResponse>, Status> {
+        let refuse = |declined: Declined| outbound::status_of(&declined);
+        let wire::GreetRequest { source_branch_id, destination_branch_id, source_epoch } = request.into_inner();
+        let source = branch(source_branch_id, "source_branch_id", self.0.assignment()).map_err(refuse)?;
+        let destination =
+            branch(destination_branch_id, "destination_branch_id", self.0.assignment()).map_err(refuse)?;
+        let journey = Journey { hops: u32::MAX, request_id: String::new(), deadline: self.0.now() + TIMEOUT };
+        let greeted = match self.0.place(destination, &journey).map_err(refuse)? {
+            Place::Here(open) => answer_greeting(&open, source, source_epoch).await.map_err(refuse)?,
+            Place::Peer(..) => return Err(refuse(Declined::new(ErrorCode::WrongBranch))),
+        };
+        let record = Some(cut::peer_record(source, greeted.record));
+        Ok(Response::new(wire::GreetResponse { destination_epoch: greeted.epoch, record }))
+    }
+
     async fn take_cut(
         &self,
         request: Request<wire::TakeCutRequest>,
@@ -69,6 +84,34 @@ impl InterBranchService for InterBranchEdge {
 }
 
 impl Bank {
+    /// Greets another branch, wherever it is.
+    pub(crate) async fn greet(&self, source: BranchId, destination: BranchId, epoch: u64) -> Result<Greeted, Declined> {
+        let journey = Journey { hops: 0, request_id: String::new(), deadline: self.now() + TIMEOUT };
+        match self.place(destination, &journey)? {
+            Place::Here(open) => answer_greeting(&open, source, epoch).await,
+            Place::Peer(..) => {
+                let unreachable = || Declined::new(ErrorCode::BranchUnavailable);
+                let mut peer = self.inter_branch(destination).ok_or_else(unreachable)?;
+                let greeting = wire::GreetRequest {
+                    source_branch_id: source.get(),
+                    destination_branch_id: destination.get(),
+                    source_epoch: epoch,
+                };
+                match tokio::time::timeout(TIMEOUT, peer.greet(greeting)).await {
+                    Ok(Ok(answer)) => {
+                        let answer = answer.into_inner();
+                        let record = answer.record.map(cut::peer_record_from).ok_or_else(unreachable)?;
+                        Ok(Greeted { epoch: answer.destination_epoch, record })
+                    }
+                    Ok(Err(status)) => {
+                        Err(Declined::new(ErrorCode::from_status(&status).unwrap_or(ErrorCode::BranchUnavailable)))
+                    }
+                    Err(_) => Err(unreachable()),
+                }
+            }
+        }
+    }
+
     /// Brings a message to the payees' branch, wherever it is, and its verdicts back.
     pub(crate) async fn deliver(&self, message: Message) -> Result<Heard, Declined> {
         let journey = Journey { hops: 0, request_id: String::new(), deadline: self.now() + TIMEOUT };
@@ -89,6 +132,12 @@ impl Bank {
             }
         }
     }
+}
+
+/// Asks the teller of a branch that is greeted.
+async fn answer_greeting(open: &OpenBranch, source: BranchId, epoch: u64) -> Result<Greeted, Declined> {
+    let record = ask_of_peer(&open.teller, source, epoch).await?;
+    Ok(Greeted { epoch: open.epoch, record })
 }
 
 /// Asks the teller of the payees' branch.

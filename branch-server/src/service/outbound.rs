@@ -67,6 +67,7 @@ pub(super) fn result(branch: BranchId, answered: Answered) -> wire::OperationRes
         // Questions that no operation asks.
         Answer::TrialBalance(_)
         | Answer::CutHeard(_)
+        | Answer::Peer(_)
         | Answer::Status { .. }
         | Answer::Arrived(_)
         | Answer::Ended(_) => Kind::Failure(failure(&Declined::new(ErrorCode::Internal), transaction_id, replayed)),

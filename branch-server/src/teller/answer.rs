@@ -1,6 +1,6 @@
 //! What a teller says.
 
-use crate::cut::BranchCut;
+use crate::cut::{BranchCut, PeerRecord};
 use crate::journal::Sequence;
 use crate::ledger::{Account, HoldEnd, Movement, PayeeProblem, Refusal};
 use bank_proto::{AccountSerial, BranchId, CustomerId, ErrorCode, Money, Timestamp, TransactionId, TransactionKey};
@@ -64,6 +64,8 @@ pub enum Answer {
     TrialBalance(Arc<BranchCut>),
     /// The answers to orders that came linked, in their order.
     Linked(Vec<Answered>),
+    /// What the books say of another branch.
+    Peer(PeerRecord),
     /// The newest cut that was heard of.
     CutHeard(u64),
     /// How the branch is.

@@ -1,6 +1,7 @@
 //! One batch at the desk: decide, apply, one group commit, and only then every answer.
 
 mod cuts;
+mod greetings;
 mod holds;
 mod linked;
 mod read;
@@ -19,6 +20,7 @@ use crate::journal::{AppendError, Channel, Journal, PersonalName, Row, Sequence}
 use crate::ledger::{Arrival, Command, Entries, Entry, Ledger, PairFault};
 use crate::planted::{Bug, is_planted};
 use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionKey};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -35,6 +37,8 @@ pub struct Desk {
     /// When the last durable row was.
     row_booked_at: Timestamp,
     cuts: Cuts,
+    /// The epochs under which other branches have greeted since this one was opened.
+    greeted: BTreeMap<BranchId, u64>,
     group: Group,
 }
 
@@ -86,6 +90,7 @@ impl Desk {
             booked_at,
             row_booked_at: booked_at,
             cuts: Cuts::default(),
+            greeted: BTreeMap::new(),
             group: Group::default(),
         }
     }
@@ -233,7 +238,7 @@ impl Desk {
         lowest_outstanding: u64,
         accepts_orders: bool,
     ) -> Result<Answered, Fatal> {
-        if let Err(fault) = self.ledger.hear(arrival.source, arrival.epoch) {
+        if let Err(fault) = self.hear(arrival.source, arrival.epoch) {
             return Ok(unheard(order, fault));
         }
         if let Some(answered) = self.replay(order)? {
@@ -261,7 +266,7 @@ impl Desk {
             return Ok(declined(order, ErrorCode::BranchNotFound));
         }
         if let Command::Settle { peer, peer_epoch, .. } = order.command
-            && let Err(fault) = self.ledger.hear(peer, peer_epoch)
+            && let Err(fault) = self.hear(peer, peer_epoch)
         {
             return Ok(unheard(order, fault));
         }

@@ -3,7 +3,7 @@
 use super::answer::Answered;
 use crate::journal::{Channel, PersonalName};
 use crate::ledger::{Arrival, Command, Target};
-use bank_proto::{AccountSerial, Currency, CustomerId, TransactionKey};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, TransactionKey};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -82,6 +82,14 @@ pub enum Read {
     Hold(TransactionKey),
     /// The sums of the books.
     TrialBalance,
+    /// Another branch greets: it writes under this epoch, and older ones are not heard any more. Zero only asks
+    /// what these books say of it.
+    Greeting {
+        /// Which branch.
+        peer: BranchId,
+        /// Its epoch.
+        epoch: u64,
+    },
     /// The branch's part of a cut through the whole bank: of the first one with this number or a higher one.
     Cut(u64),
     /// That a cut with this number has begun: it comes before what follows. Zero only asks.

@@ -2,7 +2,7 @@
 
 use super::courier::Source;
 use super::message::{Message, Verdict};
-use super::orders;
+use super::{greeting, orders};
 use crate::planted::{Bug, is_planted};
 use crate::service::Bank;
 use crate::teller::{Answer, Asked, Declined, Job, Parcel};
@@ -32,6 +32,8 @@ pub(super) struct Lane {
     peer: BranchId,
     /// By their numbers: what has not ended.
     due: BTreeMap<u64, Due>,
+    /// The epoch under which the other branch answered a greeting; None before that.
+    greeted: Option<u64>,
     /// How often in a row the other branch was not heard.
     failures: u32,
     /// Something does not get through, and the log knows.
@@ -49,7 +51,7 @@ struct Due {
 
 impl Lane {
     pub(super) fn new(bank: Arc<Bank>, source: Source, peer: BranchId) -> Lane {
-        Lane { bank, source, peer, due: BTreeMap::new(), failures: 0, is_troubled: false }
+        Lane { bank, source, peer, due: BTreeMap::new(), greeted: None, failures: 0, is_troubled: false }
     }
 
     /// Delivers whatever comes, until the courier is gone.
@@ -88,6 +90,12 @@ impl Lane {
 
     /// One message, and the booking of what it brought.
     async fn round(&mut self) -> Result<(), Declined> {
+        if self.due.is_empty() {
+            return Ok(());
+        }
+        if self.greeted.is_none() {
+            self.greeted = Some(greeting::greet(&self.bank, &self.source, self.peer).await?);
+        }
         let message = self.message();
         let numbers: Vec<u64> = message.items.iter().map(|(delivery, _)| delivery.pair_sequence).collect();
         if numbers.is_empty() {
@@ -95,10 +103,15 @@ impl Lane {
         }
         let heard = if is_planted(Bug::VoidOnTimeout) && message.items.iter().any(|(_, is_late)| *is_late) {
             let verdicts = message.items.iter().map(|_| Verdict::Cancelled).collect();
-            super::Heard { epoch: u64::MAX / 2, cut: 0, verdicts }
+            super::Heard { epoch: self.greeted.unwrap_or_default(), cut: 0, verdicts }
         } else {
             self.bank.deliver(message).await?
         };
+        if self.greeted != Some(heard.epoch) {
+            // Another owner speaks: it is greeted first, and asked again.
+            self.greeted = None;
+            return Box::pin(self.round()).await;
+        }
         let (mut decided, mut undecided) = (Vec::new(), Vec::new());
         for (number, verdict) in numbers.into_iter().zip(heard.verdicts) {
             match verdict {

@@ -128,28 +128,29 @@ impl Client {
             20..32 => {
                 Kind::Withdraw(wire::WithdrawRequest { customer_id, amount, transaction_id, ..Default::default() })
             }
-            32..37 => Kind::Hold(wire::HoldRequest {
+            32..38 => Kind::Hold(wire::HoldRequest {
                 customer_id,
                 amount,
                 transaction_id,
                 expires_in_seconds: Some(self.random.random_range(1..20)),
                 ..Default::default()
             }),
-            37..45 if !self.holds.is_empty() => Kind::Capture(wire::CaptureRequest {
+            38..50 if !self.holds.is_empty() => Kind::Capture(wire::CaptureRequest {
                 hold_transaction_id: known(&mut self.random, &self.holds).unwrap_or_default(),
                 to_customer_id,
-                amount,
+                // Half of them take all that is left.
+                amount: if self.random.random_range(0..2) == 0 { amount } else { String::new() },
                 keep_rest: self.random.random_range(0..2) == 0,
                 transaction_id,
                 wait_ms,
                 ..Default::default()
             }),
-            45..48 if !self.holds.is_empty() => Kind::Release(wire::ReleaseRequest {
+            50..53 if !self.holds.is_empty() => Kind::Release(wire::ReleaseRequest {
                 hold_transaction_id: known(&mut self.random, &self.holds).unwrap_or_default(),
                 transaction_id,
                 ..Default::default()
             }),
-            48..58 if !self.moved.is_empty() => Kind::Reverse(wire::ReverseRequest {
+            53..62 if !self.moved.is_empty() => Kind::Reverse(wire::ReverseRequest {
                 original_transaction_id: known(&mut self.random, &self.moved).unwrap_or_default(),
                 transaction_id,
                 ..Default::default()

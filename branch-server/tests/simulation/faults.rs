@@ -3,6 +3,7 @@
 use crate::servers::{BRANCHES, SERVERS, Servers, name};
 use crate::witness::{Trap, Witness};
 use bank_proto::BranchId;
+use branch_server::journal::RowKind;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::collections::BTreeMap;
@@ -10,6 +11,19 @@ use std::sync::atomic::Ordering;
 use turmoil::Sim;
 
 const HOUR_MICROS: i64 = 3_600_000_000;
+
+/// Group commits around which servers die more often than chance has it: the windows of the protocol.
+const WINDOWS: [RowKind; 9] = [
+    RowKind::TransferSent,
+    RowKind::TransferReceived,
+    RowKind::TransferCompleted,
+    RowKind::TransferReturned,
+    RowKind::ReversalSent,
+    RowKind::ReversalAccepted,
+    RowKind::ReversalRefused,
+    RowKind::HoldCaptured,
+    RowKind::Deposit,
+];
 
 /// How likely each thing is in one step, in millionths: every seed has its own weather.
 struct Weather {
@@ -65,7 +79,9 @@ impl Faults {
         if self.happens(self.weather.trap) {
             let branch = BranchId::new(i64::from(self.random.random_range(1..=BRANCHES))).expect("a branch");
             let trap = [Trap::Before, Trap::After, Trap::Full][self.random.random_range(0..3)];
-            witness.seen().traps.insert(branch, trap);
+            let kind = self.random.random_range(0..WINDOWS.len() + 3);
+            // One that waits for its kind of row goes on waiting.
+            witness.seen().traps.entry(branch).or_insert((trap, WINDOWS.get(kind).copied()));
         }
         if self.happens(self.weather.cut) {
             let (one, other) = self.two_hosts(clients);

@@ -30,7 +30,8 @@ pub(crate) struct Seen {
     folds: BTreeMap<BranchId, Fold>,
     /// What was credited: sender, receiver, number.
     credited: BTreeSet<(BranchId, BranchId, u64)>,
-    pub(crate) traps: BTreeMap<BranchId, Trap>,
+    /// What happens to a branch's next group commit, or to its next one with a row of a kind.
+    pub(crate) traps: BTreeMap<BranchId, (Trap, Option<RowKind>)>,
     /// How often each kind of row was written.
     pub(crate) rows: BTreeMap<&'static str, u64>,
     /// How often each trap was met.
@@ -94,6 +95,16 @@ fn cut(fold: &Fold) -> BranchCut {
 }
 
 impl Seen {
+    /// The trap that a group commit falls into.
+    fn spring(&mut self, branch: BranchId, rows: &[Row]) -> Option<Trap> {
+        let (trap, kind) = *self.traps.get(&branch)?;
+        if kind.is_some_and(|kind| rows.iter().all(|row| row.kind != kind)) {
+            return None;
+        }
+        self.traps.remove(&branch);
+        Some(trap)
+    }
+
     /// The money that has left `from` for `to`, was not credited there, and did not come back.
     fn under_way(&self, from: BranchId, to: BranchId) -> BTreeMap<Currency, i128> {
         let mut amounts = BTreeMap::new();
@@ -164,7 +175,7 @@ impl Journal for Watched {
     }
 
     fn append(&mut self, rows: &[Row], names: &[PersonalName]) -> Result<(), AppendError> {
-        let trap = self.witness.seen().traps.remove(&self.branch);
+        let trap = self.witness.seen().spring(self.branch, rows);
         let sprung = |what: &str| {
             let mut seen = self.witness.seen();
             *seen.sprung.entry(what.to_owned()).or_default() += 1;

@@ -70,15 +70,26 @@ pub(in crate::service) fn take_cut_response(said: Parts) -> wire::TakeCutRespons
 
 /// One part.
 pub(in crate::service) fn branch_cut(branch: BranchId, part: &BranchCut) -> wire::BranchCut {
-    let peers = part.peers.iter().map(|(peer, record)| wire::PeerRecord {
+    let peers = part.peers.iter().map(|(peer, record)| peer_record(*peer, *record));
+    wire::BranchCut { books: Some(outbound::trial_balance(branch, part)), peers: peers.collect(), failure: None }
+}
+
+/// What the books say of a peer.
+pub(in crate::service) fn peer_record(peer: BranchId, record: PeerRecord) -> wire::PeerRecord {
+    wire::PeerRecord {
         peer_branch_id: peer.get(),
         sent: record.sent,
         lowest_outstanding: record.lowest_outstanding,
         outstanding: record.outstanding,
         received_up_to: record.received_up_to,
         received_last: record.received_last,
-    });
-    wire::BranchCut { books: Some(outbound::trial_balance(branch, part)), peers: peers.collect(), failure: None }
+    }
+}
+
+/// What a peer's books say.
+pub(in crate::service) fn peer_record_from(record: wire::PeerRecord) -> PeerRecord {
+    let wire::PeerRecord { sent, lowest_outstanding, outstanding, received_up_to, received_last, .. } = record;
+    PeerRecord { sent, lowest_outstanding, outstanding, received_up_to, received_last }
 }
 
 /// Another server's part; None when it cannot be understood, which is as good as no answer.
@@ -94,8 +105,7 @@ pub(super) fn part(part: wire::BranchCut) -> Option<(BranchId, Result<BranchCut,
     let lines = books.lines.into_iter().map(line).collect::<Option<_>>()?;
     let peers = part.peers.into_iter().map(|record| {
         let peer = BranchId::new(i64::from(record.peer_branch_id)).ok()?;
-        let wire::PeerRecord { sent, lowest_outstanding, outstanding, received_up_to, received_last, .. } = record;
-        Some((peer, PeerRecord { sent, lowest_outstanding, outstanding, received_up_to, received_last }))
+        Some((peer, peer_record_from(record)))
     });
     let as_of = books.as_of.as_ref().and_then(Timestamp::from_wire).unwrap_or(Timestamp(i64::MIN));
     let sequence = u64::try_from(books.sequence).ok()?;

@@ -16,6 +16,7 @@ impl Desk {
                 sequence: self.journal.last_sequence() + self.group.rows.len() as u64,
                 epoch: self.journal.epoch(),
             },
+            Read::Greeting { peer, epoch } => self.answer_greeting(peer, epoch),
             Read::CutHeard(_) => Answer::CutHeard(self.cuts.newest()),
             Read::Cut(number) => match self.cuts.first_from(number) {
                 Some(cut) => Answer::TrialBalance(cut),
