@@ -115,7 +115,8 @@ error_codes! {
     HoldClosed = "HOLD_CLOSED", 422, FailedPrecondition, "The hold has ended";
     /// More was to be captured than is left; `remaining` in the details says how much that is.
     HoldAmountExceeded = "HOLD_AMOUNT_EXCEEDED", 422, FailedPrecondition, "More than is held";
-    /// The branch has as many open holds as it may. Try again later, under a new id.
+    /// The account (1,024) or its branch has as many open holds as it may. Let some of the account's go, or try again
+    /// later; under a new id.
     HoldLimitExceeded = "HOLD_LIMIT_EXCEEDED", 422, FailedPrecondition, "No more holds can be placed";
     /// An account with open holds cannot be closed. Release them, and try again under a new id.
     HoldsOpen = "HOLDS_OPEN", 422, FailedPrecondition, "Holds are open";

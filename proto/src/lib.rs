@@ -46,6 +46,9 @@ pub mod limits {
     pub const TRANSACTION_MINOR_UNITS: i64 = 1_000_000_000_000_000;
     /// Holds that may be open at one branch: each takes memory until it ends.
     pub const OPEN_HOLDS: usize = 262_144;
+    /// Holds that may be open on one account: more than any customer needs, and few enough that nobody takes the
+    /// branch's room from all others.
+    pub const OPEN_HOLDS_PER_ACCOUNT: u32 = 1024;
     /// How long a hold lasts when its caller does not say, in seconds: a week, as card payments have it.
     pub const DEFAULT_HOLD_SECONDS: u32 = 7 * 24 * 3600;
     /// How long a hold may last at most, in seconds: 31 days, as lodging and car hire have it.

@@ -169,8 +169,9 @@ fn decode(bytes: &[u8]) -> Option<(Ledger, Timestamp)> {
         let head = reader.u64()?;
         let opened_at = Timestamp(reader.i64()?);
         // What is held follows from the holds.
-        let held = 0;
-        let account = Account { kind, state, currency, customer, balance, overdraft_limit, held, head, opened_at };
+        let (held, open_holds) = (0, 0);
+        let account =
+            Account { kind, state, currency, customer, balance, overdraft_limit, held, open_holds, head, opened_at };
         let holders = reader.u32()?;
         let holders: Option<Vec<CustomerId>> = (0..holders).map(|_| reader.customer()).collect();
         ledger.restore_account(AccountSerial(u32::try_from(serial).ok()?), account, holders?);
@@ -207,6 +208,7 @@ mod tests {
                 balance: -5,
                 overdraft_limit: 7,
                 held: 0,
+                open_holds: 0,
                 head: 9,
                 opened_at: Timestamp(11),
             };
@@ -223,6 +225,8 @@ mod tests {
         let whole = encode(&books(), Timestamp(13));
         let (ledger, booked_at) = decode(&whole).expect("books");
         assert!(ledger.same_as(&books()) && booked_at == Timestamp(13));
+        let account = ledger.account(AccountSerial(1)).expect("an account");
+        assert_eq!((account.held, account.open_holds), (3, 2), "what is held follows from the holds");
         bolero::check!().with_type::<(Vec<u8>, u16, bool)>().for_each(|(bytes, place, cut)| {
             let mut other = whole.clone();
             let start = usize::from(*place) % other.len();

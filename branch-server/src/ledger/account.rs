@@ -20,6 +20,8 @@ pub struct Account {
     pub overdraft_limit: i64,
     /// What open holds promise elsewhere, in minor units, not negative.
     pub held: i64,
+    /// How many holds those are.
+    pub open_holds: u32,
     /// The last journal row of its history.
     pub head: u64,
     /// When it was opened.

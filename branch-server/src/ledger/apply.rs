@@ -67,6 +67,7 @@ impl Ledger {
                     balance: 0,
                     overdraft_limit,
                     held: 0,
+                    open_holds: 0,
                     head: sequence,
                     opened_at: booked_at,
                 });
@@ -93,7 +94,7 @@ impl Ledger {
                 let before = self.set_hold(hold, Some(placed));
                 assert_eq!(before, None, "row {sequence}: hold {hold} is placed twice");
                 self.undo.push(Undo::RestoreHold(hold, None));
-                self.keep(sequence, account, amount)
+                self.keep(sequence, account, amount, 1)
             }
             Entry::HoldCaptured { hold, account, amount, released } => {
                 let before = self.expect_hold(sequence, hold, account);
@@ -107,7 +108,8 @@ impl Ledger {
                 let after = released.is_none().then_some(OpenHold { remaining: rest, ..before });
                 self.set_hold(hold, after);
                 self.undo.push(Undo::RestoreHold(hold, Some(before)));
-                self.keep(sequence, account, -(amount + released.unwrap_or_default()))
+                let ended = if released.is_some() { -1 } else { 0 };
+                self.keep(sequence, account, -(amount + released.unwrap_or_default()), ended)
             }
             Entry::HoldEnded { hold, account, end, released } => {
                 let before = self.expect_hold(sequence, hold, account);
@@ -119,7 +121,7 @@ impl Ledger {
                 );
                 self.set_hold(hold, None);
                 self.undo.push(Undo::RestoreHold(hold, Some(before)));
-                self.keep(sequence, account, -released)
+                self.keep(sequence, account, -released, -1)
             }
             Entry::Moved { movement: _, debit, credit, amount }
             | Entry::Reversed { original: _, movement: _, debit, credit, amount } => {
@@ -199,9 +201,14 @@ impl Ledger {
         }
     }
 
-    /// Changes what an account holds.
-    fn keep(&mut self, sequence: u64, account: AccountSerial, more: i64) -> Posted {
-        let posted = self.touch(sequence, account, |account| account.held = sum(account.held, more));
+    /// Changes what an account holds, and in how many holds.
+    fn keep(&mut self, sequence: u64, account: AccountSerial, more: i64, more_holds: i32) -> Posted {
+        let open_holds = self.expect_account(account).open_holds.checked_add_signed(more_holds);
+        let Some(open_holds) = open_holds else { panic!("row {sequence}: the account has no such hold") };
+        let posted = self.touch(sequence, account, |account| {
+            account.held = sum(account.held, more);
+            account.open_holds = open_holds;
+        });
         let after = self.expect_account(account);
         assert!(after.kind.is_customer() && after.held >= 0, "row {sequence}: nobody's money is held");
         assert!(more < 0 || after.covers(0), "row {sequence}: more is held than there is");

@@ -62,7 +62,7 @@ pub enum Refusal {
         /// What is left.
         remaining: Money,
     },
-    /// As many holds are open at the branch as may be.
+    /// As many holds are open on the account, or at the branch, as may be.
     HoldLimitExceeded,
     /// Nothing was posted here under the id of what is to be reversed.
     TransactionNotFound,

@@ -39,7 +39,9 @@ impl Ledger {
         let account = (hold.account.0 as usize).checked_sub(1).and_then(|place| self.accounts.get_mut(place));
         let Some(account) = account else { return false };
         let Some(held) = account.held.checked_add(hold.remaining) else { return false };
+        let Some(open_holds) = account.open_holds.checked_add(1) else { return false };
         account.held = held;
+        account.open_holds = open_holds;
         self.set_hold(key, Some(hold)).is_none()
     }
 

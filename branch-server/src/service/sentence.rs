@@ -62,7 +62,7 @@ pub(super) fn sentence(declined: &Declined) -> String {
             format!("only {} {} is left of the hold", told("remaining"), told("currency"))
         }
         ErrorCode::HoldLimitExceeded => {
-            "the branch has as many open holds as it may; try again later with a new id".to_owned()
+            "the account or its branch has as many open holds as it may; try again later with a new id".to_owned()
         }
         ErrorCode::HoldsOpen => format!("{} {} is held; release it first", told("held"), told("currency")),
         ErrorCode::LinkedOperationFailed => {

@@ -13,8 +13,9 @@ impl Ledger {
         expires_at: Timestamp,
     ) -> Result<Entries, Refusal> {
         let (account, money) = self.movable(target, amount)?;
-        covers(self.expect_account(account), money)?;
-        if self.holds.len() >= limits::OPEN_HOLDS {
+        let theirs = self.expect_account(account);
+        covers(theirs, money)?;
+        if theirs.open_holds >= limits::OPEN_HOLDS_PER_ACCOUNT || self.holds.len() >= limits::OPEN_HOLDS {
             return Err(Refusal::HoldLimitExceeded);
         }
         Ok(Entries(vec![Entry::HoldPlaced { hold, account, amount: money.minor(), expires_at }]))

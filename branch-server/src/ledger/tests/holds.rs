@@ -163,3 +163,32 @@ fn what_could_not_be_stored_of_holds_is_taken_back_whole() {
     table.ledger.roll_back();
     assert!(table.ledger.same_as(&before));
 }
+
+#[test]
+fn one_account_has_only_so_many_open_holds_and_leaves_room_for_others() {
+    let mut table = funded();
+    table.check("deposit c2 1 USD -> #2 -10100 #3 100");
+    for key in 1..=bank_proto::limits::OPEN_HOLDS_PER_ACCOUNT {
+        table.check(&format!("hold t{key} c1 0.02 USD until 9 -> held 2 until 9"));
+    }
+    table.check(
+        "
+        # The money is looked at first.
+        hold t9001 c1 99 USD until 9     -> InsufficientFunds { balance: 100.00 USD, available: 79.52 USD }
+        hold t9001 c1 0.02 USD until 9   -> HoldLimitExceeded
+        hold t9002 c2 0.02 USD until 9   -> held 2 until 9
+        # A part that leaves something leaves the hold open; what ends one makes room.
+        capture t1 c2 0.01 more          -> takes 1, #1 9999 #3 101
+        hold t9001 c1 0.02 USD until 9   -> HoldLimitExceeded
+        capture t1 c2 0.01 more          -> takes 1 lets 0 go, #1 9998 #3 102
+        hold t9001 c1 0.02 USD until 9   -> held 2 until 9
+        hold t9003 c1 0.02 USD until 9   -> HoldLimitExceeded
+        release t2                       -> RELEASED 2
+        hold t9003 c1 0.02 USD until 9   -> held 2 until 9
+        ",
+    );
+    table.now = 9;
+    table.check("expire t3 -> EXPIRED 2");
+    let account = table.ledger.account(AccountSerial(1)).expect("an account");
+    assert_eq!((account.open_holds, account.held), (1_023, 2_046));
+}
