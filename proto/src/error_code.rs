@@ -111,7 +111,7 @@ error_codes! {
     HoldNotFound = "HOLD_NOT_FOUND", 404, NotFound, "The hold is not known";
     /// The hold's time is over. Place a new one.
     HoldExpired = "HOLD_EXPIRED", 422, FailedPrecondition, "The hold's time is over";
-    /// The hold was captured or released; `state` in the details says which.
+    /// The hold was captured or released; `hold_state` in the details says which.
     HoldClosed = "HOLD_CLOSED", 422, FailedPrecondition, "The hold has ended";
     /// More was to be captured than is left; `remaining` in the details says how much that is.
     HoldAmountExceeded = "HOLD_AMOUNT_EXCEEDED", 422, FailedPrecondition, "More than is held";

@@ -57,7 +57,11 @@ pub(super) fn sentence(declined: &Declined) -> String {
         }
         ErrorCode::HoldNotFound => "no hold has this id".to_owned(),
         ErrorCode::HoldExpired => "the hold's time is over; what was left of it is not held any more".to_owned(),
-        ErrorCode::HoldClosed => format!("the hold has ended: {}", told(Declined::STATE)),
+        ErrorCode::HoldClosed => match (told(Declined::HOLD_STATE), told(Declined::STATE)) {
+            // Stored when both had one name: then a capture's own end stands where the hold's did.
+            ("", Declined::FAILED) => "the hold has ended".to_owned(),
+            ("", state) | (state, _) => format!("the hold has ended: {state}"),
+        },
         ErrorCode::HoldAmountExceeded => {
             format!("only {} {} is left of the hold", told("remaining"), told("currency"))
         }
@@ -84,5 +88,27 @@ fn payee(code: ErrorCode, currency: &str) -> String {
         ErrorCode::CurrencyMismatch => format!("the payee's account is kept in {currency}"),
         ErrorCode::BalanceLimitExceeded => "the payee's balance would be too large".to_owned(),
         code => code.title().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_a_hold_ended_is_said_as_well_as_the_refusal_knows_it() {
+        let closed = || Declined::new(ErrorCode::HoldClosed);
+        for (declined, said) in [
+            (closed().with(Declined::HOLD_STATE, "RELEASED"), "the hold has ended: RELEASED"),
+            (
+                closed().with(Declined::HOLD_STATE, "CAPTURED").with(Declined::STATE, Declined::FAILED),
+                "the hold has ended: CAPTURED",
+            ),
+            // Of journals that are older than the name.
+            (closed().with(Declined::STATE, "CAPTURED"), "the hold has ended: CAPTURED"),
+            (closed().with(Declined::STATE, Declined::FAILED), "the hold has ended"),
+        ] {
+            assert_eq!(sentence(&declined), said);
+        }
     }
 }

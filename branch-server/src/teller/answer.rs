@@ -157,6 +157,9 @@ impl Declined {
     pub const PAYEE: &str = "payee";
     /// The name under which the refusal of a transfer says how the transfer stands.
     pub const STATE: &str = "state";
+    /// The name under which a refusal says how a hold has ended. Not [`Declined::STATE`]: a capture is a transfer,
+    /// and has failed.
+    pub const HOLD_STATE: &str = "hold_state";
     /// The name under which a reversal that failed says what was in its way.
     pub const CAUSE: &str = "cause";
     /// The name under which an order that was linked to a failed one says that one's id.
@@ -210,7 +213,7 @@ impl From<Refusal> for Declined {
             }
             Refusal::HoldNotFound => Declined::new(ErrorCode::HoldNotFound),
             Refusal::HoldEnded(HoldEnd::Expired) => Declined::new(ErrorCode::HoldExpired),
-            Refusal::HoldEnded(end) => Declined::new(ErrorCode::HoldClosed).with(Declined::STATE, end.as_str()),
+            Refusal::HoldEnded(end) => Declined::new(ErrorCode::HoldClosed).with(Declined::HOLD_STATE, end.as_str()),
             Refusal::HoldAmountExceeded { remaining } => Declined::new(ErrorCode::HoldAmountExceeded)
                 .with("remaining", remaining)
                 .with("currency", remaining.currency()),

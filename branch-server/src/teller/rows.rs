@@ -193,10 +193,7 @@ pub(super) fn refusal_row(
         Command::Deposit { target, amount } | Command::Withdraw { target, amount } => asked(&mut row, *target, *amount),
         Command::Transfer { payer, payee, amount } => {
             asked(&mut row, *payer, *amount);
-            detail.transfer = Some(match *payee {
-                Payee::Here(target) => TransferDetail::payee(branch, target),
-                Payee::At { branch, target, .. } => TransferDetail::payee(branch, target),
-            });
+            detail.transfer = Some(payee_of(branch, *payee));
         }
         Command::Receive { arrival, payee, amount } => {
             asked(&mut row, *payee, AskedAmount::Money(*amount));
@@ -209,9 +206,11 @@ pub(super) fn refusal_row(
             detail.reversal = reversal::returned(&order.command);
         }
         Command::Hold { target, amount, .. } => asked(&mut row, *target, *amount),
-        Command::Capture { hold, .. } | Command::Release { hold, .. } => {
+        Command::Capture { hold, payee, .. } => {
             detail.hold = Some(HoldDetail::of(branch, *hold));
+            detail.transfer = Some(payee_of(branch, *payee));
         }
+        Command::Release { hold, .. } => detail.hold = Some(HoldDetail::of(branch, *hold)),
         Command::Reverse { original, .. } => {
             let original = TransactionId { branch, key: *original };
             detail.reversal = Some(ReversalDetail::new(original, None));
@@ -220,6 +219,13 @@ pub(super) fn refusal_row(
     }
     row.detail = detail.json();
     row
+}
+
+fn payee_of(branch: BranchId, payee: Payee) -> TransferDetail {
+    match payee {
+        Payee::Here(target) => TransferDetail::payee(branch, target),
+        Payee::At { branch, target, .. } => TransferDetail::payee(branch, target),
+    }
 }
 
 fn asked(row: &mut Row, target: Target, amount: AskedAmount) {
@@ -237,12 +243,13 @@ pub(super) fn declined_of(row: &Row) -> Result<Declined, RowError> {
     Detail::read(row)?.declined(row)
 }
 
-/// The payee of a refused transfer; None when the order was another.
-pub(super) fn refused_transfer(row: &Row) -> Result<Option<(BranchId, Target)>, RowError> {
-    match Detail::read(row)?.transfer {
-        Some(transfer) => Ok(Some((transfer.peer(row)?, transfer.target(row)?))),
-        None => Ok(None),
-    }
+/// The payee of a refused transfer, and the hold that was to pay; None when the order was another. A refused
+/// capture whose row does not say whom it was to pay was written before such rows did, and tells as little.
+pub(super) fn refused_transfer(row: &Row) -> Result<Option<(BranchId, Target, Option<TransactionKey>)>, RowError> {
+    let Detail { transfer, hold, .. } = Detail::read(row)?;
+    let Some(transfer) = transfer else { return Ok(None) };
+    let hold = hold.map(|hold| hold.key(row)).transpose()?;
+    Ok(Some((transfer.peer(row)?, transfer.target(row)?, hold)))
 }
 
 /// The entry that a row records; None for a refusal that changes nothing.

@@ -131,6 +131,16 @@ async fn what_became_of_a_hold_is_told_for_ever() {
     let mut client = bank.client(1).await;
     assert_eq!(refused(client.capture(capture(&captured, 1, "1"))).await, Some(ErrorCode::HoldClosed));
     assert_eq!(refused(client.release(release(&released))).await, Some(ErrorCode::HoldClosed));
+    // How the hold ended and how the transfer stands are two things.
+    let told = |refusal: tonic::Status| {
+        let told = refusal.get_details_error_info().expect("an info").metadata;
+        let what = |name: &str| told.get(name).cloned().unwrap_or_default();
+        format!("{} {}: {}", what("hold_state"), what("state"), refusal.message())
+    };
+    let refusal = client.capture(capture(&released, 1, "1")).await.expect_err("a refusal");
+    assert_eq!(told(refusal), "RELEASED FAILED: the hold has ended: RELEASED");
+    let refusal = client.release(release(&captured)).await.expect_err("a refusal");
+    assert_eq!(told(refusal), "CAPTURED : the hold has ended: CAPTURED");
     client.capture(capture(&partly, 1, "15")).await.expect("captured");
     stop_and_verify(bank).await;
 }
@@ -195,7 +205,19 @@ async fn what_cannot_be_held_or_captured_is_refused_by_name_and_changes_nothing(
     ] {
         assert_eq!(refused(client.capture(order.clone())).await, Some(expected), "{order:?}");
     }
-    assert_eq!(refused(client.release(release(&nowhere))).await, Some(ErrorCode::HoldNotFound));
+    // A capture that was refused is found like any other transfer that was, and a release is none.
+    let order = wire::CaptureRequest { transaction_id: Some(format!("{:032x}", 88)), ..capture(&id, 2, "100.01") };
+    assert_eq!(refused(client.capture(order.clone())).await, Some(ErrorCode::HoldAmountExceeded));
+    assert_eq!(refused(client.capture(order)).await, Some(ErrorCode::HoldAmountExceeded));
+    let failed = look_up(&mut client, &format!("1-{:032x}", 88)).await;
+    assert_eq!(
+        (failed.state(), failed.reason.as_str(), &failed.hold_transaction_id, failed.to_customer_id),
+        (TransferState::Failed, "HOLD_AMOUNT_EXCEEDED", &id, 2)
+    );
+    let order = wire::ReleaseRequest { transaction_id: Some(format!("{:032x}", 89)), ..release(&nowhere) };
+    assert_eq!(refused(client.release(order)).await, Some(ErrorCode::HoldNotFound));
+    let question = wire::GetTransferRequest { transaction_id: format!("1-{:032x}", 89) };
+    assert_eq!(refused(client.get_transfer(question)).await, Some(ErrorCode::TransferNotFound));
     let paid = client.transfer(transfer(1, 2, "1")).await.expect("a transfer").into_inner().transaction_id;
     assert_eq!(refused(client.release(release(&paid))).await, Some(ErrorCode::HoldNotFound));
     assert_eq!(shown(&mut client, &id).await, "Held 100.00: 100.00 left, 0.00 captured, 899.00 available");

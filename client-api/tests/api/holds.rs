@@ -71,6 +71,21 @@ async fn a_hold_is_released_with_or_without_a_body() {
         assert_eq!(released.json()["hold_transaction_id"], id);
         assert_eq!(available(&bank, 1).await, "1000.00");
         assert_eq!(bank.api.post(&path, json!({})).await.refusal(), "422 HOLD_CLOSED");
+        let late = bank.api.post(&format!("/v1/holds/{id}/capture"), json!({"to_customer_id": 2})).await;
+        let told = late.json();
+        assert_eq!(
+            [&told["code"], &told["hold_state"], &told["state"]],
+            [&json!("HOLD_CLOSED"), &json!("RELEASED"), &json!("FAILED")]
+        );
+        // The refused capture is a transfer that failed, and found as one.
+        let transfer = told["transaction_id"].as_str().expect("an id");
+        let found = bank.api.get(&format!("/v1/transfers/{transfer}")).await;
+        assert_eq!(found.status.as_u16(), 200, "{}", found.text);
+        let found = found.json();
+        assert_eq!(
+            [&found["state"], &found["reason"], &found["hold_transaction_id"]],
+            [&json!("FAILED"), &json!("HOLD_CLOSED"), &json!(id)]
+        );
     }
 }
 

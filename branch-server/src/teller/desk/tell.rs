@@ -179,7 +179,7 @@ impl Desk {
                 }
             }
             RowKind::Refused if last.channel != Channel::Branch => {
-                let Some((peer, payee)) = rows::refused_transfer(last).map_err(damaged)? else { return Ok(None) };
+                let Some((peer, payee, hold)) = rows::refused_transfer(last).map_err(damaged)? else { return Ok(None) };
                 let declined = rows::declined_of(last).map_err(damaged)?;
                 Ok(Some(
                     TransferView {
@@ -192,7 +192,7 @@ impl Desk {
                         payee_customer: None,
                         amount: last.currency.map(|currency| Money::from_minor(last.amount, currency)),
                         balance: None,
-                        hold: None,
+                        hold,
                         booked_at: last.booked_at,
                         ended_at: Some(last.booked_at),
                     }
