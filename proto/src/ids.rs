@@ -308,6 +308,7 @@ mod tests {
         assert_eq!(key.arrival(branch(1)).to_string(), "f10de41da284ed516574cd8001ec55d4");
         assert_eq!(key.outcome().to_string(), "f10de41d93c0276a487c027eadd9908b");
         assert_eq!(key.reversed(0).to_string(), "f10de41db1a3601e3d1df1f0e7fadf7d");
+        assert_eq!(key.hold_ended().to_string(), "f10de41d94c5c2c0ff4be45f203e341a");
         assert_ne!(key.arrival(branch(1)), key.arrival(branch(2)));
         assert_ne!(key.arrival(branch(1)), TransactionKey(8).arrival(branch(1)));
     }
@@ -315,7 +316,8 @@ mod tests {
     #[test]
     fn no_caller_can_choose_a_key_that_the_bank_derives() {
         let owner = BranchId::new(1).expect("a branch");
-        for key in [TransactionKey(7).outcome(), TransactionKey(7).arrival(owner), TransactionKey(7).reversed(0)] {
+        let key = TransactionKey(7);
+        for key in [key.outcome(), key.arrival(owner), key.reversed(0), key.hold_ended()] {
             assert!(key.is_derived());
             assert_eq!(TransactionKey::for_owner(&key.to_string(), owner), Err(InvalidTransactionId));
             assert_eq!(TransactionKey::for_owner(&format!("1-{key}"), owner), Err(InvalidTransactionId));

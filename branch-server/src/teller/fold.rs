@@ -4,9 +4,12 @@
 use super::rows::{self, RowError};
 use crate::journal::sqlite::MAXIMUM_GROUP_ROWS;
 use crate::journal::{ChainHash, GroupCommit, Row, RowKind, Sequence};
-use crate::ledger::{Ledger, Posted};
-use bank_proto::{BranchId, Timestamp, TransactionKey};
+use crate::ledger::{Entry, Ledger, Movement, Posted};
+use bank_proto::{AccountSerial, BranchId, Timestamp, TransactionKey};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+#[cfg(test)]
+mod tests;
 
 /// Books in the making.
 pub struct Fold {
@@ -17,10 +20,15 @@ pub struct Fold {
     epoch: u64,
     booked_at: Timestamp,
     transaction: Option<TransactionKey>,
+    /// What was taken out of a hold and is to leave its account in the same transaction.
+    owed: Option<Owed>,
     /// The rows of the group commit that is not yet closed.
     group: Vec<Row>,
     buffer: Vec<u8>,
 }
+
+/// The row of a capture, the account whose money it is, and how much.
+type Owed = (Sequence, AccountSerial, i64);
 
 /// Books up to a row, and the chain up to there.
 #[derive(Debug, Clone)]
@@ -55,6 +63,7 @@ impl Fold {
             epoch: 0,
             booked_at: begin.booked_at,
             transaction: None,
+            owed: None,
             group: Vec::new(),
             buffer: Vec::new(),
         }
@@ -113,6 +122,7 @@ impl Fold {
         for row in &group {
             self.apply(row)?;
         }
+        self.all_is_paid()?;
         self.ledger.commit();
         self.group = group;
         self.group.clear();
@@ -122,6 +132,9 @@ impl Fold {
     }
 
     fn apply(&mut self, row: &Row) -> Result<(), RowError> {
+        if begins_transaction(row) {
+            self.all_is_paid()?;
+        }
         let Some(entry) = rows::entry_of(row)? else { return Ok(()) };
         // The ledger's own asserts: a row that breaks them closes this branch, not the process.
         let ledger = &mut self.ledger;
@@ -139,7 +152,30 @@ impl Fold {
                 "the balances or the history that it says do not follow from the rows before it",
             ));
         }
+        match entry {
+            Entry::HoldCaptured { account, amount, .. } => {
+                self.all_is_paid()?;
+                self.owed = Some((row.sequence, account, amount));
+            }
+            Entry::Moved { movement: Movement::Transfer, debit, amount, .. } | Entry::Sent { debit, amount, .. }
+                if self.owed.is_some_and(|(_, account, owed)| (account, owed) == (debit, amount)) =>
+            {
+                self.owed = None;
+            }
+            _ => {}
+        }
         Ok(())
+    }
+
+    /// A capture is a transfer: what it takes out of a hold leaves the account before its transaction ends.
+    fn all_is_paid(&self) -> Result<(), RowError> {
+        match self.owed {
+            Some((sequence, ..)) => {
+                let what = "what it takes out of the hold is not what is paid".to_owned();
+                Err(RowError { sequence, what })
+            }
+            None => Ok(()),
+        }
     }
 
     /// The books, when the journal has ended.

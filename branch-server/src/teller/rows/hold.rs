@@ -43,7 +43,13 @@ pub(super) fn entry(row: &Row, account: AccountSerial) -> Result<Entry, RowError
         RowKind::HoldReleased => {
             Entry::HoldEnded { hold: detail.key(row)?, account, end: HoldEnd::Released, released: amount }
         }
-        _ => Entry::HoldEnded { hold: detail.key(row)?, account, end: HoldEnd::Expired, released: amount },
+        _ => {
+            let hold = detail.key(row)?;
+            if row.transaction != hold.hold_ended() {
+                return Err(RowError::new(row, "a hold's time is over under another id than its own"));
+            }
+            Entry::HoldEnded { hold, account, end: HoldEnd::Expired, released: amount }
+        }
     })
 }
 
