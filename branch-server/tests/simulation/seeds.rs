@@ -40,7 +40,7 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 ///
 /// # Panics
 /// It broke a promise; the message says how to see it again.
-pub(crate) fn outcome_of(seed: u64) -> Outcome {
+fn outcome_of(seed: u64) -> Outcome {
     try_seed(seed, None).unwrap_or_else(|complained| {
         panic!(
             "seed {seed} broke a promise:\n{complained}\nto see it again, with its history:\n    {SEED}={seed} \

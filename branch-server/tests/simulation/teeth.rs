@@ -2,27 +2,23 @@
 
 use crate::seeds::{in_parallel, try_seed};
 
-/// Seeds in which a bug must show.
-const SEEDS: u64 = 20;
+/// Seeds in which a bug must show. The rarest shows in one of six: forty without it would be bad luck of 1 in 2,000.
+const SEEDS: u64 = 40;
 
-const BUGS: [&str; 13] = [
-    "NoEpochCheck",
+/// Those that show here. What does not, and what shows it: docs/TESTING.md.
+const BUGS: [&str; 11] = [
     "AnswerBeforeCommit",
     "OutboxInMemory",
     "NoTombstone",
     "VoidOnTimeout",
     "RetryWithNewId",
     "ExpiredInbox",
-    "NoNumberCheck",
     "IdsInMemory",
     "RefusalsForgotten",
     "CheckOutsideCommit",
     "HoldsUncounted",
     "EndOnlyTold",
 ];
-
-/// What does not show here, and what shows it: docs/TESTING.md.
-const UNSEEN: [&str; 2] = ["NoEpochCheck", "NoNumberCheck"];
 
 #[test]
 fn every_planted_bug_is_caught() {
@@ -40,7 +36,7 @@ fn every_planted_bug_is_caught() {
             }
         }
     }
-    assert_eq!(missed, UNSEEN);
+    assert!(missed.is_empty(), "nothing noticed: {missed:?}");
 }
 
 /// The line of a failed run that says which promise was broken.
