@@ -4,6 +4,7 @@ use super::cut::Cuts;
 use super::forward::{Bundle, Journey, forward, is_write, unanswered};
 use super::hosted::{Closed, Hosted, OpenBranch};
 use super::inbound::{self, IdOrigin};
+use super::inter_branch::Line;
 use super::outbound;
 use super::waiting::{self, Held};
 use crate::audit::LastReport;
@@ -35,7 +36,7 @@ pub(crate) struct Bank {
     /// By ordinal; None at this server's own.
     peers: Vec<Option<BankServiceClient<Channel>>>,
     /// The same servers, for what branches say to each other.
-    inter_branch: Vec<Option<InterBranchServiceClient<Channel>>>,
+    lines: Vec<Option<Line>>,
     entropy: Entropy,
     clock: Arc<dyn Clock>,
     workers: Workers,
@@ -99,7 +100,7 @@ impl Bank {
                 .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
                 .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES)
         };
-        let inter_branch = peers.iter().cloned().map(|peer| peer.map(InterBranchServiceClient::new)).collect();
+        let lines = peers.iter().cloned().map(|peer| peer.map(Line::new)).collect();
         let peers = peers.into_iter().map(|peer| peer.map(client)).collect();
         let principal = inbound::OPEN_PRINCIPAL.into();
         Bank {
@@ -107,7 +108,7 @@ impl Bank {
             server,
             hosted,
             peers,
-            inter_branch,
+            lines,
             entropy,
             clock,
             workers,
@@ -144,8 +145,8 @@ impl Bank {
     }
 
     /// The server that hosts a branch, for what branches say to each other.
-    pub(super) fn inter_branch(&self, branch: BranchId) -> Option<InterBranchServiceClient<Channel>> {
-        self.inter_branch.get(self.assignment.server_of(branch)? as usize)?.clone()
+    pub(super) fn line(&self, branch: BranchId) -> Option<&Line> {
+        self.lines.get(self.assignment.server_of(branch)? as usize)?.as_ref()
     }
 
     /// The auditor's last word.
@@ -155,7 +156,7 @@ impl Bank {
 
     /// All other servers, for what branches say to each other.
     pub(super) fn all_inter_branch(&self) -> impl Iterator<Item = InterBranchServiceClient<Channel>> {
-        self.inter_branch.iter().flatten().cloned()
+        self.lines.iter().flatten().map(Line::client)
     }
 
     /// The place of the one who reads an earlier row's books, when it is free.

@@ -78,7 +78,7 @@ impl Bank {
                 Place::Here(open) => past::books(self, open, branch, sequence).await?,
                 Place::Peer(..) => {
                     let unreachable = || Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch);
-                    let mut peer = self.inter_branch(branch).ok_or_else(unreachable)?;
+                    let mut peer = self.line(branch).ok_or_else(unreachable)?.client();
                     let question = GetBranchCutRequest { branch_id: branch.get(), sequence };
                     match tokio::time::timeout_at(deadline, peer.get_branch_cut(question)).await {
                         Ok(Ok(part)) => {

@@ -6,6 +6,7 @@ mod audit;
 mod bank;
 mod calls;
 mod cuts;
+mod deliveries;
 mod holds;
 mod late;
 mod linked;
