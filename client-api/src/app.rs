@@ -1,6 +1,7 @@
 //! What every handler shares.
 
 use crate::bank::Bank;
+use crate::environment::Entropy;
 use crate::idempotency::IdempotencyKey;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
@@ -11,9 +12,6 @@ use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::sync::Semaphore;
-
-/// Where 128 random bits come from.
-pub(crate) type Entropy = fn() -> u128;
 
 /// One running client API.
 pub(crate) struct App {

@@ -17,7 +17,8 @@ pub(crate) use operation::{AccountChange, Capture, Movement, Operation, Product,
 pub(crate) use reports::HistoryQuestion;
 
 use crate::answer::Replied;
-use crate::app::{Caller, Entropy};
+use crate::app::Caller;
+use crate::environment::Environment;
 use crate::fields;
 use crate::idempotency::OperationKey;
 use crate::problem::Problem;
@@ -55,12 +56,17 @@ struct Group {
 impl Bank {
     /// Starts one conversation with every branch server of the settings. Servers that cannot be reached yet
     /// are tried again until they can.
-    pub(crate) fn connect(settings: &Settings, entropy: Entropy) -> Bank {
+    pub(crate) fn connect(settings: &Settings, environment: &Environment) -> Bank {
         let capacity = settings.queue_operations as usize;
         let lines: Vec<Line> = settings
             .branch_servers
             .iter()
-            .map(|url| Line::open(url.to_string(), conversation::channel(url), Arc::new(Queue::new(capacity)), entropy))
+            .map(|url| {
+                // Connected when it is first needed, and again whenever it is lost.
+                let channel = (environment.connect)(&conversation::endpoint(url));
+                let queue = Arc::new(Queue::new(capacity));
+                Line::open(url.to_string(), channel, queue, environment.entropy.clone())
+            })
             .collect();
         let servers = u32::try_from(lines.len()).unwrap_or(u32::MAX);
         let assignment = Assignment::new(settings.branches, servers);

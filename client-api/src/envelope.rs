@@ -21,14 +21,14 @@ use tokio::time::Instant;
 /// Wraps the handling of one request.
 pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let request_id = request_id::of(request.headers(), app.entropy);
+    let request_id = request_id::of(request.headers(), &app.entropy);
     let path = request.extensions().get::<MatchedPath>().cloned();
     let path = path.as_ref().map(MatchedPath::as_str);
     let route = app.metrics.route(path, request.method());
 
     // Every route that takes POST writes, or may.
     let key = match *request.method() {
-        Method::POST => IdempotencyKey::of(request.headers(), app.entropy).map(Some),
+        Method::POST => IdempotencyKey::of(request.headers(), &app.entropy).map(Some),
         _ => Ok(None),
     };
     let key_header = key.as_ref().ok().and_then(|key| key.as_ref().map(|key| key.header().clone()));

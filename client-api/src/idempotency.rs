@@ -1,6 +1,6 @@
 //! The Idempotency-Key: what makes a repeated write harmless.
 
-use crate::app::Entropy;
+use crate::environment::Entropy;
 use crate::problem::Problem;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use bank_proto::{BranchId, ErrorCode, TransactionId, TransactionKey, limits};
@@ -24,7 +24,7 @@ impl IdempotencyKey {
     ///
     /// # Errors
     /// INVALID_IDEMPOTENCY_KEY: the header is empty, too long, not printable, or there are several.
-    pub(crate) fn of(headers: &HeaderMap, entropy: Entropy) -> Result<IdempotencyKey, Problem> {
+    pub(crate) fn of(headers: &HeaderMap, entropy: &Entropy) -> Result<IdempotencyKey, Problem> {
         let mut sent = headers.get_all(IDEMPOTENCY_KEY).iter();
         match (sent.next(), sent.next()) {
             (None, _) => Ok(IdempotencyKey::made(entropy)),
@@ -48,8 +48,8 @@ impl IdempotencyKey {
         }
     }
 
-    fn made(entropy: Entropy) -> IdempotencyKey {
-        let key = bytes::Bytes::from(format!("{:032x}", entropy()));
+    fn made(entropy: &Entropy) -> IdempotencyKey {
+        let key = bytes::Bytes::from(format!("{:032x}", entropy.draw()));
         // Hex digits are always a header value.
         IdempotencyKey(HeaderValue::from_maybe_shared(key).unwrap_or(HeaderValue::from_static("")))
     }
@@ -115,7 +115,9 @@ mod tests {
         for value in sent {
             headers.append(IDEMPOTENCY_KEY, HeaderValue::from_bytes(value).expect("a header value"));
         }
-        IdempotencyKey::of(&headers, || 255).map(|key| key.text().to_owned()).map_err(|problem| problem.code())
+        IdempotencyKey::of(&headers, &Entropy::always(255))
+            .map(|key| key.text().to_owned())
+            .map_err(|problem| problem.code())
     }
 
     #[test]

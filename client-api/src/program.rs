@@ -2,10 +2,12 @@
 
 use crate::app::{App, InFlight};
 use crate::bank::Bank;
+use crate::environment::Environment;
 use crate::metrics::Metrics;
 use crate::settings::{Settings, SettingsError};
 use crate::signals::StopSignals;
 use crate::{logging, routes, server};
+use axum::Router;
 use bytes::Bytes;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -108,22 +110,37 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     settings.check()?;
     let internal = |failure: &dyn std::fmt::Display| StartError::Internal(failure.to_string());
     let address = listener.local_addr().map_err(|failure| internal(&failure))?;
-    let (table, description) = routes::description();
-    let openapi = description.to_json().map_err(|failure| internal(&failure))?;
-    let app = Arc::new(App {
-        bank: Bank::connect(&settings, random),
-        metrics: Metrics::new(&table, settings.branch_servers.len()).map_err(|failure| internal(&failure))?,
-        auth: settings.auth,
-        entropy: random,
-        openapi: Bytes::from(openapi),
-        in_flight: InFlight::new(settings.max_in_flight),
-        discards: Arc::new(Semaphore::new(DISCARDS)),
-    });
+    let app = app(Environment::real(), &settings)?;
     let (stopping, stop_asked) = watch::channel(false);
     let router = routes::router(Arc::clone(&app));
     tokio::spawn(fold_metrics(Arc::clone(&app), stop_asked.clone()));
     let serving = tokio::spawn(server::serve(listener, router, app, stop_asked, settings.drain_timeout()));
     Ok(Running { address, stopping, serving })
+}
+
+/// Every route of the client API without the connections that lead to it, inside the caller's runtime: for a
+/// bank that is simulated. Its conversations with the branch servers end when it is dropped.
+///
+/// # Errors
+/// The settings do not go together.
+pub fn routes_in(environment: Environment, settings: &Settings) -> Result<Router, StartError> {
+    settings.check()?;
+    Ok(routes::router(app(environment, settings)?))
+}
+
+fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartError> {
+    let internal = |failure: &dyn std::fmt::Display| StartError::Internal(failure.to_string());
+    let (table, description) = routes::description();
+    let openapi = description.to_json().map_err(|failure| internal(&failure))?;
+    Ok(Arc::new(App {
+        bank: Bank::connect(settings, &environment),
+        metrics: Metrics::new(&table, settings.branch_servers.len()).map_err(|failure| internal(&failure))?,
+        auth: settings.auth,
+        entropy: environment.entropy,
+        openapi: Bytes::from(openapi),
+        in_flight: InFlight::new(settings.max_in_flight),
+        discards: Arc::new(Semaphore::new(DISCARDS)),
+    }))
 }
 
 async fn fold_metrics(app: Arc<App>, mut stopping: watch::Receiver<bool>) {
@@ -157,10 +174,4 @@ impl Running {
             tracing::error!(error = %failure, "serving did not end well");
         }
     }
-}
-
-/// The one place where the operating system's randomness comes in.
-#[expect(clippy::disallowed_methods, reason = "the edge: everything else takes Entropy as an argument")]
-fn random() -> u128 {
-    rand::random()
 }

@@ -1,6 +1,6 @@
 //! The id that one request carries through logs, answers and branch servers.
 
-use crate::app::Entropy;
+use crate::environment::Entropy;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// `X-Request-Id`, in requests and answers.
@@ -10,10 +10,10 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static(bank_proto::me
 const MAXIMUM_BYTES: usize = 128;
 
 /// The caller's id when it is sane, else a new one.
-pub(crate) fn of(headers: &HeaderMap, entropy: Entropy) -> HeaderValue {
+pub(crate) fn of(headers: &HeaderMap, entropy: &Entropy) -> HeaderValue {
     match headers.get(REQUEST_ID) {
         Some(id) if is_sane(id.as_bytes()) => id.clone(),
-        _ => HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("{:032x}", entropy())))
+        _ => HeaderValue::from_maybe_shared(bytes::Bytes::from(format!("{:032x}", entropy.draw())))
             .unwrap_or(HeaderValue::from_static("unknown")),
     }
 }
@@ -34,7 +34,7 @@ mod tests {
     fn id_for(sent: &[u8]) -> String {
         let mut headers = HeaderMap::new();
         headers.insert(REQUEST_ID, HeaderValue::from_bytes(sent).expect("a header value"));
-        text(&of(&headers, || 10)).to_owned()
+        text(&of(&headers, &Entropy::always(10))).to_owned()
     }
 
     #[test]
@@ -46,6 +46,6 @@ mod tests {
         for sent in [b"".as_slice(), b"two words", "caf\u{e9}".as_bytes()] {
             assert_eq!(id_for(sent), made);
         }
-        assert_eq!(text(&of(&HeaderMap::new(), || 10)), made);
+        assert_eq!(text(&of(&HeaderMap::new(), &Entropy::always(10))), made);
     }
 }

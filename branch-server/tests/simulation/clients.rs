@@ -1,5 +1,6 @@
 //! Who orders what, and what they were told.
 
+use crate::door::{Door, Heard};
 use crate::machine::{PORT, Wires, connect};
 use crate::servers::{BRANCHES, SERVERS, name};
 use bank_proto::wire;
@@ -25,7 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Entry {
     order: Kind,
     /// The first answer.
-    pub(crate) told: Told,
+    answer: Answer,
+}
+
+/// What a client is told, and where.
+#[derive(Debug, Clone)]
+enum Answer {
+    /// At a branch server.
+    Counter(Box<Told>),
+    /// At the client API.
+    Door(Heard),
 }
 
 /// What all clients were told, for the one who compares it in the end.
@@ -43,6 +53,8 @@ pub(crate) struct Client {
     number: u32,
     random: StdRng,
     servers: Vec<BankServiceClient<Channel>>,
+    wires: Wires,
+    door: Door,
     history: History,
     ids: u32,
     /// What may be reversed, captured or released: ids that were answered.
@@ -55,8 +67,10 @@ impl Client {
         let way = connect(wires.clone(), format!("client-{number}"));
         let endpoint = |server| Endpoint::from_shared(format!("http://{}:{PORT}", name(server))).expect("an address");
         let servers = (0..SERVERS).map(|server| BankServiceClient::new(way(&endpoint(server)))).collect();
-        let random = StdRng::seed_from_u64(seed << 8 | u64::from(number));
-        Client { number, random, servers, history, ids: 0, moved: Vec::new(), holds: Vec::new() }
+        let mut random = StdRng::seed_from_u64(seed << 8 | u64::from(number));
+        let door = Door::open(wires, &format!("client-{number}"), random.random());
+        let wires = wires.clone();
+        Client { number, random, servers, wires, door, history, ids: 0, moved: Vec::new(), holds: Vec::new() }
     }
 
     /// The same, to be made on the client's own host.
@@ -83,20 +97,32 @@ impl Client {
     pub(crate) async fn order_until(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {
             let order = self.draw();
-            let told = self.insist(order.clone()).await;
-            self.learn(&order, &told);
-            self.history.0.lock().expect("nobody panicked").push(Entry { order, told });
+            // Half of them go to the branch servers themselves.
+            let answer = if self.random.random_range(0..2) == 0 {
+                Answer::Counter(Box::new(self.insist(order.clone()).await))
+            } else {
+                Answer::Door(self.insist_at_door(&order).await)
+            };
+            self.learn(&order, &answer);
+            self.history.0.lock().expect("nobody panicked").push(Entry { order, answer });
             let pause = Duration::from_millis(self.random.random_range(0..30));
             tokio::time::sleep(pause).await;
         }
     }
 
-    fn learn(&mut self, order: &Kind, told: &Told) {
-        match told {
-            Told::Receipt(receipt) => self.moved.push(receipt.transaction_id.clone()),
-            Told::Transfer(transfer) => self.moved.push(transfer.transaction_id.clone()),
-            Told::Hold(hold) if matches!(order, Kind::Hold(_)) => self.holds.push(hold.hold_transaction_id.clone()),
-            _ => {}
+    fn learn(&mut self, order: &Kind, answer: &Answer) {
+        match answer {
+            Answer::Counter(told) => match &**told {
+                Told::Receipt(receipt) => self.moved.push(receipt.transaction_id.clone()),
+                Told::Transfer(transfer) => self.moved.push(transfer.transaction_id.clone()),
+                Told::Hold(hold) if matches!(order, Kind::Hold(_)) => self.holds.push(hold.hold_transaction_id.clone()),
+                _ => {}
+            },
+            Answer::Door(heard) => match order {
+                Kind::Hold(_) => self.holds.extend(heard.id("hold_transaction_id")),
+                Kind::Release(_) | Kind::Reverse(_) => {}
+                _ => self.moved.extend(heard.id("transaction_id")),
+            },
         }
     }
 
@@ -178,6 +204,25 @@ impl Client {
         }
     }
 
+    /// The same at the door, under the order's id as the key. A door that does not answer well may be a new one
+    /// the next time: nothing is lost with it.
+    async fn insist_at_door(&mut self, order: &Kind) -> Heard {
+        let key = key(order).to_owned();
+        loop {
+            match tokio::time::timeout(PATIENCE, self.door.order(order, &key)).await {
+                Ok(heard) if !heard.is_passing() => return heard,
+                Ok(heard) => self.say(&format!("hears {} at the door", heard.code())),
+                Err(_) => self.say("hears nothing at the door"),
+            }
+            if self.random.random_range(0..4) == 0 {
+                let seed = self.random.random();
+                self.door = Door::open(&self.wires, &format!("client-{}", self.number), seed);
+            }
+            let pause = Duration::from_millis(self.random.random_range(10..300));
+            tokio::time::sleep(pause).await;
+        }
+    }
+
     async fn ask(&mut self, server: usize, order: Kind) -> Option<Told> {
         let operations = vec![wire::Operation { kind: Some(order) }];
         let mut request = tonic::Request::new(wire::BatchRequest { operations });
@@ -210,10 +255,13 @@ impl Client {
 
     /// Asks for everything again, when the weather is good: every answer must be the first one.
     pub(crate) async fn compare(&mut self, counts: &Mutex<BTreeMap<&'static str, u64>>) {
-        for Entry { order, told } in self.history.entries() {
-            let again = self.insist(order.clone()).await;
-            let what = agrees(&told, &again).unwrap_or_else(|| {
-                panic!("I5 and I8: {order:?}\nwas told      {told:?}\nand now hears {again:?}");
+        for Entry { order, answer } in self.history.entries() {
+            let again = match &answer {
+                Answer::Counter(_) => Answer::Counter(Box::new(self.insist(order.clone()).await)),
+                Answer::Door(_) => Answer::Door(self.insist_at_door(&order).await),
+            };
+            let what = answer.agrees(&again).unwrap_or_else(|| {
+                panic!("I5 and I8: {order:?}\nwas told      {answer:?}\nand now hears {again:?}");
             });
             *counts.lock().expect("nobody panicked").entry(what).or_default() += 1;
         }
@@ -241,7 +289,32 @@ fn is_passing(failure: &wire::Failure) -> bool {
         )
 }
 
-/// What kind of answer was given twice; None when the two do not agree.
+impl Answer {
+    /// What kind of answer was given twice; None when the two do not agree.
+    fn agrees(&self, again: &Answer) -> Option<&'static str> {
+        match (self, again) {
+            (Answer::Counter(first), Answer::Counter(again)) => agrees(first, again),
+            (Answer::Door(first), Answer::Door(again)) => first.agrees(again),
+            _ => None,
+        }
+    }
+}
+
+/// The id that a client gave its order.
+fn key(order: &Kind) -> &str {
+    let id = match order {
+        Kind::Deposit(order) => &order.transaction_id,
+        Kind::Withdraw(order) => &order.transaction_id,
+        Kind::Transfer(order) => &order.transaction_id,
+        Kind::Hold(order) => &order.transaction_id,
+        Kind::Capture(order) => &order.transaction_id,
+        Kind::Release(order) => &order.transaction_id,
+        Kind::Reverse(order) => &order.transaction_id,
+        _ => &None,
+    };
+    id.as_deref().unwrap_or_default()
+}
+
 fn agrees(first: &Told, again: &Told) -> Option<&'static str> {
     match (first, again) {
         (Told::Receipt(first), Told::Receipt(again)) => {

@@ -28,6 +28,7 @@ const WINDOWS: [RowKind; 9] = [
 /// How likely each thing is in one step, in millionths: every seed has its own weather.
 struct Weather {
     kill: u32,
+    stop: u32,
     trap: u32,
     cut: u32,
     one_way: u32,
@@ -49,8 +50,14 @@ impl Faults {
     pub(crate) fn new(seed: u64) -> Faults {
         let mut random = StdRng::seed_from_u64(seed ^ 0xFA17);
         let mut part = |most| random.random_range(0..=most);
-        let weather =
-            Weather { kill: part(800), trap: part(4_000), cut: part(1_500), one_way: part(1_500), clock: part(1_000) };
+        let weather = Weather {
+            kill: part(800),
+            stop: part(300),
+            trap: part(4_000),
+            cut: part(1_500),
+            one_way: part(1_500),
+            clock: part(4_000),
+        };
         Faults { random, weather, down: BTreeMap::new(), apart: BTreeMap::new(), fired: BTreeMap::new() }
     }
 
@@ -74,6 +81,14 @@ impl Faults {
             if !self.down.contains_key(&server) {
                 self.count("death between commits");
                 self.kill(now, sim, servers, server);
+            }
+        }
+        if self.happens(self.weather.stop) {
+            let server = self.server();
+            if !self.down.contains_key(&server) {
+                self.count("stop");
+                servers.stop(server);
+                self.down.insert(server, now + self.random.random_range(1..1_500));
             }
         }
         if self.happens(self.weather.trap) {
@@ -111,6 +126,9 @@ impl Faults {
         for server in servers.doomed() {
             if !self.down.contains_key(&server) {
                 self.kill(now, sim, servers, server);
+            } else if sim.is_host_running(name(server)) {
+                // While it was stopping.
+                servers.kill(sim, server);
             }
         }
     }
@@ -145,13 +163,14 @@ impl Faults {
     }
 
     fn mend(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers) {
-        self.down.retain(|server, until| {
-            let is_over = *until <= now;
-            if is_over {
-                sim.bounce(name(*server));
+        for server in self.down.extract_if(.., |_, until| *until <= now).map(|(server, _)| server).collect::<Vec<_>>() {
+            // Told to stop, and not done yet: nobody waits for ever.
+            if sim.is_host_running(name(server)) {
+                self.count("death while stopping");
+                servers.kill(sim, server);
             }
-            !is_over
-        });
+            sim.bounce(name(server));
+        }
         self.apart.retain(|(one, other), until| {
             let is_over = *until <= now;
             if is_over {

@@ -7,6 +7,7 @@
 //! - `servers`: the servers, how they die and what is left of their disks
 //! - `faults`: what goes wrong, drawn from the seed
 //! - `clients`: who orders what, and what they were told
+//! - `door`: the client API through which half of it goes
 //! - `run`: one seed from beginning to end
 //! - `seeds`: many seeds, each in a process of its own
 //! - `teeth`: planted bugs, each of which must be caught
@@ -19,6 +20,7 @@ compile_error!(
 );
 
 mod clients;
+mod door;
 mod faults;
 mod machine;
 mod run;

@@ -45,6 +45,8 @@ impl Tally {
             "death before a commit",
             "death after a commit",
             "full disk",
+            "stop",
+            "death while stopping",
             // The windows of the protocol: the payer's branch dies around the debit and around the end, the
             // payee's around the outcome.
             "death before a commit with transfer_sent",
@@ -80,6 +82,11 @@ impl Tally {
             "told transfer",
             "told transfer that came back",
             "told reversal",
+            "told door: done",
+            "told door: hold",
+            "told door: ended",
+            "told door: came back",
+            "told door: refused",
         ] {
             assert!(self.0.contains_key(place), "never: {place}");
         }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::sync::watch;
 use turmoil::Sim;
 
 pub(crate) const SERVERS: u32 = 3;
@@ -25,6 +26,8 @@ pub(crate) struct Servers {
     /// Servers that must die at the end of this step.
     doomed: Arc<Mutex<BTreeSet<u32>>>,
     starts: Arc<AtomicU64>,
+    /// Tells each server to stop in good order.
+    stops: Vec<watch::Sender<()>>,
 }
 
 pub(crate) fn name(server: u32) -> String {
@@ -41,6 +44,7 @@ impl Servers {
             clocks: (0..SERVERS).map(|_| Arc::default()).collect(),
             doomed: Arc::default(),
             starts: Arc::default(),
+            stops: (0..SERVERS).map(|_| watch::Sender::default()).collect(),
         }
     }
 
@@ -60,6 +64,11 @@ impl Servers {
     /// Those that must die now: a journal of theirs failed.
     pub(crate) fn doomed(&self) -> BTreeSet<u32> {
         std::mem::take(&mut *self.doomed.lock().expect("nobody panicked"))
+    }
+
+    /// Tells a server to stop: it answers what it has taken, and closes its files.
+    pub(crate) fn stop(&self, server: u32) {
+        self.stops[server as usize].send_replace(());
     }
 
     /// A process dies, between two commits, and leaves its files as they are. What closing them would have
@@ -101,8 +110,10 @@ impl Servers {
             log: "off".to_owned(),
             exit_with_parent: false,
         };
+        let mut stop = self.stops[server as usize].subscribe();
         let running = start_in(environment, settings, address, incoming).await?;
-        std::future::pending::<()>().await;
+        // The sender lives as long as this does.
+        let _ = stop.changed().await;
         running.stop().await;
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use crate::seeds::{in_parallel, try_seed};
 
-/// Seeds in which a bug must show. The rarest shows in one of six: forty without it would be bad luck of 1 in 2,000.
+/// Seeds in which a bug must show. The rarest shows in one of four: forty without it are chance once in 100,000 times.
 const SEEDS: u64 = 40;
 
 /// Those that show here. What does not, and what shows it: docs/TESTING.md.

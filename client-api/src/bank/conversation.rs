@@ -3,7 +3,7 @@
 use super::LineState;
 use super::queue::Queue;
 use super::wire;
-use crate::app::Entropy;
+use crate::environment::Entropy;
 use axum::http::Uri;
 use bank_proto::limits;
 use std::pin::Pin;
@@ -76,8 +76,8 @@ impl Drop for Line {
     }
 }
 
-/// A connection to a branch server, made when it is first needed and again whenever it is lost.
-pub(super) fn channel(url: &Uri) -> Channel {
+/// How a branch server is reached.
+pub(super) fn endpoint(url: &Uri) -> Endpoint {
     Endpoint::from(url.clone())
         .connect_timeout(CONNECT_TIMEOUT)
         .tcp_nodelay(true)
@@ -86,7 +86,6 @@ pub(super) fn channel(url: &Uri) -> Channel {
         .keep_alive_while_idle(true)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .connect_lazy()
 }
 
 fn client(channel: Channel) -> wire::Client {
@@ -120,7 +119,7 @@ impl Keeper {
                     "a branch server is still not reached"
                 );
             }
-            tokio::time::sleep(pause(failures, (self.entropy)())).await;
+            tokio::time::sleep(pause(failures, self.entropy.draw())).await;
             failures = failures.saturating_add(1);
         }
     }

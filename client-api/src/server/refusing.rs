@@ -155,7 +155,7 @@ fn problem(app: &App, status: u16, head: &str) -> (StatusCode, Vec<u8>) {
             "this is not an HTTP/1.1 request: its first line, a header or its Content-Length is malformed",
         ),
     };
-    let request_id = format!("{:032x}", (app.entropy)());
+    let request_id = format!("{:032x}", app.entropy.draw());
     let body = serde_json::to_vec(&problem.body(Some(&request_id))).unwrap_or_default();
     let code = StatusCode::from_u16(problem.code().http_status()).unwrap_or(StatusCode::BAD_REQUEST);
     let mut text = format!("HTTP/1.1 {code}\r\n");
