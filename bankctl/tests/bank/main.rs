@@ -6,6 +6,7 @@
 //! - [`readme`]: the curl lines of README.md and of the greeting
 //! - [`replay`]: event files and what they print
 //! - [`bench`]: that it runs, counts and verifies
+//! - [`serializable`]: what many callers saw, held against the journals
 //! - [`transfers`]: kill -9 while money moves between branches
 //! - [`verify`]: sound books, and a row that somebody changed
 
@@ -15,6 +16,7 @@ mod bench;
 mod crash;
 mod readme;
 mod replay;
+mod serializable;
 mod support;
 mod transfers;
 mod up;
