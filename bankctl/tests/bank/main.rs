@@ -7,6 +7,8 @@
 //! - [`replay`]: event files and what they print
 //! - [`bench`]: that it runs, counts and verifies
 //! - [`serializable`]: what many callers saw, held against the journals
+//! - [`payers`]: customers who pay each other, and what must have become of it
+//! - [`network`]: the same while servers are cut off from each other
 //! - [`transfers`]: kill -9 while money moves between branches
 //! - [`verify`]: sound books, and a row that somebody changed
 
@@ -14,6 +16,8 @@
 
 mod bench;
 mod crash;
+mod network;
+mod payers;
 mod readme;
 mod replay;
 mod serializable;
