@@ -1,6 +1,6 @@
 //! The commands and their arguments.
 
-use crate::{bench, completions, replay, up, verify};
+use crate::{backup, bench, completions, replay, restore, up, verify};
 use clap::{Parser, Subcommand};
 
 /// A whole bank on this machine, and the tools to try it, measure it and prove it.
@@ -28,6 +28,10 @@ pub(crate) enum Command {
     Replay(replay::Arguments),
     /// Re-derive everything from the journals and say whether the books agree.
     Verify(verify::Arguments),
+    /// Copy the journals of a bank, running or not, as of one moment of all branches; again adds what is new.
+    Backup(backup::Arguments),
+    /// Put a bank, or one branch of it, back from a backup.
+    Restore(restore::Arguments),
     /// Measure the bank next to its own yardsticks.
     Bench(bench::Arguments),
     /// Print a completion script for a shell.
@@ -62,7 +66,14 @@ mod tests {
 
     #[test]
     fn every_command_takes_json() {
-        for command in [vec!["up"], vec!["replay", "file"], vec!["verify"], vec!["bench"]] {
+        for command in [
+            vec!["up"],
+            vec!["replay", "file"],
+            vec!["verify"],
+            vec!["bench"],
+            vec!["backup", "b"],
+            vec!["restore", "b"],
+        ] {
             let line = ["bankctl"].into_iter().chain(command).chain(["--json"]);
             assert!(Cli::try_parse_from(line).expect("a command line").json);
         }

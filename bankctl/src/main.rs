@@ -4,12 +4,14 @@
 //! - [`up`]: a whole bank in the foreground; what runs when no command is given
 //! - [`replay`]: runs a file of events and prints what each customer received
 //! - [`verify`]: re-derives everything from the journals and says whether it agrees
+//! - [`backup`], [`restore`]: copies of a bank's journals as of one moment, and a bank out of them
 //! - [`mod@bench`]: the load generator with its own yardsticks
 //! - [`bank`]: a bank as child processes: ports, data directory, watching, stopping
 //! - [`exit`], [`output`], [`interrupts`]: exit codes, printing, Ctrl-C
 
 #![forbid(unsafe_code)]
 
+mod backup;
 mod bank;
 mod bench;
 mod cli;
@@ -18,6 +20,7 @@ mod exit;
 mod interrupts;
 mod output;
 mod replay;
+mod restore;
 mod up;
 mod verify;
 
@@ -35,6 +38,8 @@ fn main() -> ExitCode {
         Some(Command::Up(arguments)) => up::run(&arguments, cli.json),
         Some(Command::Replay(arguments)) => replay::run(&arguments),
         Some(Command::Verify(arguments)) => verify::run(&arguments, cli.json),
+        Some(Command::Backup(arguments)) => backup::run(&arguments, cli.json),
+        Some(Command::Restore(arguments)) => restore::run(&arguments, cli.json),
         Some(Command::Bench(arguments)) => bench::run(&arguments, cli.json),
         Some(Command::Completions(arguments)) => completions::run(&arguments),
         Some(Command::BranchServer(settings)) => branch_server::run(*settings),

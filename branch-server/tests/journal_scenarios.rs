@@ -3,6 +3,8 @@
 
 #[path = "journal_scenarios/bounded_wal.rs"]
 mod bounded_wal;
+#[path = "journal_scenarios/copying.rs"]
+mod copying;
 #[path = "journal_scenarios/crash_images.rs"]
 mod crash_images;
 #[path = "journal_scenarios/damaged_wal.rs"]

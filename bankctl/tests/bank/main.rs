@@ -5,6 +5,7 @@
 //! - [`crash`]: kill -9 of everything under load
 //! - [`readme`]: the curl lines of README.md and of the greeting
 //! - [`replay`]: event files and what they print
+//! - [`backup`]: backups of a bank that goes on, and banks out of them
 //! - [`bench`]: that it runs, counts and verifies
 //! - [`serializable`]: what many callers saw, held against the journals
 //! - [`payers`]: customers who pay each other, and what must have become of it
@@ -14,6 +15,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+mod backup;
 mod bench;
 mod crash;
 mod network;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// One customer at each of the ten branches, with 1000.00 each.
 pub(crate) const CUSTOMERS: u64 = 10;
-const OPENING_CENTS: i64 = 100_000;
+pub(crate) const OPENING_CENTS: i64 = 100_000;
 
 /// One order, and what its payer knows of it.
 #[derive(Debug, Clone)]

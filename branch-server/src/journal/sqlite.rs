@@ -4,6 +4,7 @@
 //! - `schema`: the tables and the view `statement`
 //! - `branch_row`: whose journal it is, and who owned it last
 //! - `columns`: a row and the columns it stands in
+//! - `copying`: a copy that grows with its original
 //! - `opening`: the steps from a directory to a journal that may serve
 //! - `wal_room`: room for the write-ahead log before it is needed
 //! - [`JournalReader`]: reading beside the writer, on a connection of its own
@@ -11,12 +12,14 @@
 mod append;
 mod branch_row;
 mod columns;
+mod copying;
 mod open_error;
 mod opening;
 mod reader;
 mod schema;
 mod wal_room;
 
+pub use copying::{Copied, CopyError, Wanted, copy};
 pub use open_error::OpenError;
 pub use reader::JournalReader;
 

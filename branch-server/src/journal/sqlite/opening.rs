@@ -115,7 +115,7 @@ fn check_mark(connection: &Connection, path: &Path, found: &State, mark: &Mark) 
 }
 
 /// The hash of the group commit that a row closes; all zero when it closes none.
-fn group_hash(connection: &Connection, sequence: Sequence) -> rusqlite::Result<ChainHash> {
+pub(super) fn group_hash(connection: &Connection, sequence: Sequence) -> rusqlite::Result<ChainHash> {
     let hash: Option<Option<[u8; 32]>> = connection
         .prepare_cached("SELECT hash FROM journal WHERE sequence = ?1")?
         .query_row([sequence.cast_signed()], |row| row.get(0))
@@ -201,7 +201,7 @@ fn look_at_wal(path: &Path) -> Result<(), OpenError> {
 }
 
 /// Makes the directory and its parents, durably.
-fn make_directory(directory: &Path) -> Result<(), OpenError> {
+pub(super) fn make_directory(directory: &Path) -> Result<(), OpenError> {
     let failed = |path: &Path, source| OpenError::Io { path: path.to_owned(), source };
     if directory.is_dir() {
         return Ok(());
@@ -220,7 +220,7 @@ fn exists_already(error: io::Error) -> io::Result<()> {
 }
 
 /// Makes the names of new files in a directory durable.
-fn sync_directory(directory: &Path) -> Result<(), OpenError> {
+pub(super) fn sync_directory(directory: &Path) -> Result<(), OpenError> {
     let synced = File::open(directory).and_then(|directory| directory.sync_all());
     synced.map_err(|source| OpenError::Io { path: directory.to_owned(), source })
 }
