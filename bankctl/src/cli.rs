@@ -1,6 +1,6 @@
 //! The commands and their arguments.
 
-use crate::{backup, bench, completions, replay, restore, up, verify};
+use crate::{backup, bench, completions, replay, restore, status, up, verify};
 use clap::{Parser, Subcommand};
 
 /// A whole bank on this machine, and the tools to try it, measure it and prove it.
@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Up(up::Arguments),
     /// Run a file of events and print what each customer received, as a JSON array.
     Replay(replay::Arguments),
+    /// Show a running bank: its servers, branches, rates, money and what its auditors say.
+    Status(status::Arguments),
     /// Re-derive everything from the journals and say whether the books agree.
     Verify(verify::Arguments),
     /// Copy the journals of a bank, running or not, as of one moment of all branches; again adds what is new.

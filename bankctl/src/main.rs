@@ -3,14 +3,17 @@
 //! - [`cli`]: the commands and their arguments
 //! - [`up`]: a whole bank in the foreground; what runs when no command is given
 //! - [`replay`]: runs a file of events and prints what each customer received
+//! - [`status`]: the whole running bank at a glance
 //! - [`verify`]: re-derives everything from the journals and says whether it agrees
 //! - [`backup`], [`restore`]: copies of a bank's journals as of one moment, and a bank out of them
 //! - [`mod@bench`]: the load generator with its own yardsticks
 //! - [`bank`]: a bank as child processes: ports, data directory, watching, stopping
+//! - [`api`]: questions to the client API of a running bank
 //! - [`exit`], [`output`], [`interrupts`]: exit codes, printing, Ctrl-C
 
 #![forbid(unsafe_code)]
 
+mod api;
 mod backup;
 mod bank;
 mod bench;
@@ -21,6 +24,7 @@ mod interrupts;
 mod output;
 mod replay;
 mod restore;
+mod status;
 mod up;
 mod verify;
 
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
         None => up::run(&cli.up, cli.json),
         Some(Command::Up(arguments)) => up::run(&arguments, cli.json),
         Some(Command::Replay(arguments)) => replay::run(&arguments),
+        Some(Command::Status(arguments)) => status::run(&arguments, cli.json),
         Some(Command::Verify(arguments)) => verify::run(&arguments, cli.json),
         Some(Command::Backup(arguments)) => backup::run(&arguments, cli.json),
         Some(Command::Restore(arguments)) => restore::run(&arguments, cli.json),

@@ -1,15 +1,11 @@
 //! One moment of all branches: where their journals end when nobody writes, or a cut through a running bank.
 
 use super::manifest;
+use crate::api::{Api, ApiError};
 use bank_proto::BranchId;
 use branch_server::data_directory::branch_directory;
 use branch_server::journal::lock::{BranchLock, LockError};
-use serde_json::Value;
 use std::path::Path;
-use std::time::Duration;
-
-/// How long the running bank may take for its cut.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where every branch's copy ends.
 pub(super) enum Moment {
@@ -22,14 +18,10 @@ pub(super) enum Moment {
 /// Why there is none.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum MomentError {
-    #[error("no runtime: {0}")]
-    Runtime(std::io::Error),
     #[error("{0}")]
     Lock(LockError),
-    #[error(
-        "the bank is running, and its client API does not answer at {api}: {why}; name it with --api, or stop the bank"
-    )]
-    NoAnswer { api: String, why: String },
+    #[error("the bank is running, but {0}; name its client API with --api, or stop the bank")]
+    NoAnswer(#[from] ApiError),
     #[error("the running bank names no moment of all its branches: {0}; try again when all of them are open")]
     NoCut(String),
     #[error("the client API at {api} is another bank's: it names {token}")]
@@ -63,15 +55,7 @@ impl Moment {
     }
 
     fn of_running(branches: &[BranchId], api: &str) -> Result<Moment, MomentError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let (status, answer) = runtime.map_err(MomentError::Runtime)?.block_on(ask(api)).map_err(|error| {
-            // The innermost cause says it shortest.
-            let mut why: &dyn std::error::Error = &error;
-            while let Some(cause) = why.source() {
-                why = cause;
-            }
-            MomentError::NoAnswer { api: api.to_owned(), why: why.to_string() }
-        })?;
+        let (status, answer) = Api::new(api)?.json("/v1/trial-balance")?;
         let said = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         if status != 200 {
             return Err(MomentError::NoCut(format!("{status} {}: {}", said("code"), said("detail"))));
@@ -80,12 +64,4 @@ impl Moment {
         let rows = manifest::rows(&token, u32::try_from(branches.len()).unwrap_or(u32::MAX));
         rows.map(Moment::Cut).ok_or_else(|| MomentError::OtherBank { api: api.to_owned(), token })
     }
-}
-
-async fn ask(api: &str) -> Result<(u16, Value), reqwest::Error> {
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build()?;
-    let answer = client.get(format!("{}/v1/trial-balance", api.trim_end_matches('/'))).send().await?;
-    let status = answer.status().as_u16();
-    // Whoever does not answer with JSON is no bank.
-    Ok((status, answer.json().await?))
 }

@@ -85,7 +85,7 @@ async fn what_does_not_fit_is_not_restored() {
 
     let unreachable = run(&["backup", text(&backups), "--data", text(&data), "--api", "http://127.0.0.1:9"]);
     assert_eq!(unreachable.status.code(), Some(69));
-    assert!(complaint(&unreachable).contains("name it with --api, or stop the bank"));
+    assert!(complaint(&unreachable).contains("name its client API with --api, or stop the bank"));
     let nothing = restore(&backups, &new, &[]);
     assert_eq!(nothing.status.code(), Some(69));
     assert!(complaint(&nothing).contains("there are no backups"));

@@ -10,6 +10,7 @@
 //! - [`serializable`]: what many callers saw, held against the journals
 //! - [`payers`]: customers who pay each other, and what must have become of it
 //! - [`network`]: the same while servers are cut off from each other
+//! - [`status`]: a running bank at a glance
 //! - [`transfers`]: kill -9 while money moves between branches
 //! - [`verify`]: sound books, and a row that somebody changed
 
@@ -23,6 +24,7 @@ mod payers;
 mod readme;
 mod replay;
 mod serializable;
+mod status;
 mod support;
 mod transfers;
 mod up;

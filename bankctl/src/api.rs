@@ -1,0 +1,65 @@
+//! Questions to the client API of a running bank.
+
+use reqwest::Client;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::runtime::Runtime;
+
+/// How long an answer may take. Books of the whole bank take the longest.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The way to a client API.
+pub(crate) struct Api {
+    url: String,
+    client: Client,
+    runtime: Runtime,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApiError {
+    #[error("no runtime: {0}")]
+    Runtime(std::io::Error),
+    #[error("no bank answers at {url}: {why}")]
+    NoAnswer { url: String, why: String },
+}
+
+impl Api {
+    pub(crate) fn new(url: &str) -> Result<Api, ApiError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ApiError::Runtime)?;
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build();
+        let client = client.map_err(|error| no_answer(url, &error))?;
+        Ok(Api { url: url.trim_end_matches('/').to_owned(), client, runtime })
+    }
+
+    /// The status and the JSON of an answer, whatever the status.
+    pub(crate) fn json(&self, path: &str) -> Result<(u16, Value), ApiError> {
+        let ask = async {
+            let answer = self.client.get(format!("{}{path}", self.url)).send().await?;
+            let status = answer.status().as_u16();
+            // Whoever does not answer with JSON is no bank.
+            Ok((status, answer.json().await?))
+        };
+        self.runtime.block_on(ask).map_err(|error: reqwest::Error| no_answer(&self.url, &error))
+    }
+
+    /// An answer's text.
+    pub(crate) fn text(&self, path: &str) -> Result<String, ApiError> {
+        let ask = async { self.client.get(format!("{}{path}", self.url)).send().await?.text().await };
+        self.runtime.block_on(ask).map_err(|error| no_answer(&self.url, &error))
+    }
+
+    /// Lets time pass.
+    pub(crate) fn wait(&self, time: Duration) {
+        self.runtime.block_on(async { tokio::time::sleep(time).await });
+    }
+}
+
+fn no_answer(url: &str, error: &reqwest::Error) -> ApiError {
+    // The innermost cause says it shortest.
+    let mut why: &dyn std::error::Error = error;
+    while let Some(cause) = why.source() {
+        why = cause;
+    }
+    ApiError::NoAnswer { url: url.to_owned(), why: why.to_string() }
+}

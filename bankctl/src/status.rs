@@ -1,0 +1,218 @@
+//! `bankctl status`: the whole running bank at a glance.
+
+use crate::api::{Api, ApiError};
+use crate::exit::{self, Exit};
+use crate::output;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Which bank, and how long to look.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// The client API of the bank.
+    #[arg(long, env = "FLORIN_API", default_value = "http://127.0.0.1:5002", value_name = "URL")]
+    api: String,
+    /// How long the rates are measured, in milliseconds.
+    #[arg(long, env = "FLORIN_INTERVAL_MS", default_value_t = 1000, value_name = "MS",
+          value_parser = clap::value_parser!(u32).range(1..=600_000))]
+    interval_ms: u32,
+}
+
+/// What was seen.
+struct Status {
+    /// By ordinal: whether the client API reaches it.
+    servers: BTreeMap<u64, bool>,
+    branches: Vec<Branch>,
+    /// Sums of the customers' accounts, by kind and currency, as of one moment; None while a branch is away.
+    books: Option<Value>,
+    audit: Value,
+    is_healthy: bool,
+}
+
+/// One branch.
+struct Branch {
+    /// What `/health` says.
+    told: Value,
+    rows_per_second: u64,
+    /// Transfers that left it and have not ended, and those on their way to it; None while a branch is away.
+    under_way: Option<(u64, u64)>,
+}
+
+/// Looks at the bank.
+pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
+    let status = match look(arguments) {
+        Ok(status) => status,
+        Err(error) => return exit::failed(Exit::Unavailable, &error),
+    };
+    if as_json {
+        output::json(&status.json());
+    } else {
+        status.print();
+    }
+    if status.is_healthy { ExitCode::SUCCESS } else { Exit::Damage.into() }
+}
+
+fn look(arguments: &Arguments) -> Result<Status, ApiError> {
+    let interval = Duration::from_millis(u64::from(arguments.interval_ms));
+    let api = Api::new(&arguments.api)?;
+    let (_, before) = api.json("/health")?;
+    api.wait(interval);
+    let (_, health) = api.json("/health")?;
+    let whole = |(status, answer): (u16, Value)| (status == 200).then_some(answer);
+    let positions = whole(api.json("/v1/positions")?);
+    let books = whole(api.json("/v1/trial-balance")?);
+    let rows = |told: &Value| told["sequence"].as_u64().unwrap_or_default();
+    let earlier: BTreeMap<u64, u64> = list(&before["branches"]).map(|told| (number(told), rows(told))).collect();
+    let branches = list(&health["branches"]).map(|told| {
+        let since = earlier.get(&number(told)).copied().unwrap_or_default();
+        let per_second = u128::from(rows(told).saturating_sub(since)) * 1000 / interval.as_millis().max(1);
+        Branch {
+            told: told.clone(),
+            rows_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
+            under_way: positions.as_ref().map(|positions| under_way(positions, number(told))),
+        }
+    });
+    Ok(Status {
+        servers: servers(&api.text("/metrics")?),
+        branches: branches.collect(),
+        books,
+        audit: health["audit"].clone(),
+        is_healthy: health["status"] == "healthy",
+    })
+}
+
+fn list(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}
+
+fn number(told: &Value) -> u64 {
+    told["branch_id"].as_u64().unwrap_or_default()
+}
+
+/// Transfers from a branch, and to it. Positions are listed once for two branches, from the first one's side.
+fn under_way(positions: &Value, branch: u64) -> (u64, u64) {
+    let count = |position: &Value, name: &str| position[name].as_u64().unwrap_or_default();
+    list(&positions["positions"]).fold((0, 0), |(from, to), position| {
+        let (outgoing, incoming) = (count(position, "outgoing"), count(position, "incoming"));
+        if count(position, "branch_id") == branch {
+            (from + outgoing, to + incoming)
+        } else if count(position, "peer_branch_id") == branch {
+            (from + incoming, to + outgoing)
+        } else {
+            (from, to)
+        }
+    })
+}
+
+/// `florin_branch_server_connected{server="0"} 1`
+fn servers(metrics: &str) -> BTreeMap<u64, bool> {
+    let server = |line: &str| {
+        let (ordinal, value) = line.strip_prefix("florin_branch_server_connected{server=\"")?.split_once("\"} ")?;
+        Some((ordinal.parse().ok()?, value.trim() == "1"))
+    };
+    metrics.lines().filter_map(server).collect()
+}
+
+impl Status {
+    fn server_of(&self, branch: u64) -> Option<u64> {
+        Some(branch.checked_sub(1)? % u64::try_from(self.servers.len()).ok().filter(|count| *count > 0)?)
+    }
+
+    fn print(&self) {
+        let head = ["branch", "server", "state", "accounts", "rows", "rows a second", "epoch", "sent", "coming"];
+        let rows: Vec<Vec<String>> = self.branches.iter().map(|branch| self.row(branch)).collect();
+        output::result(&output::table(&head, &rows));
+        let reached = self.servers.values().filter(|reached| **reached).count();
+        output::result(&format!("servers: {reached} of {} reached", self.servers.len()));
+        match &self.books {
+            Some(books) => self.print_books(books),
+            None => output::result("books: not known while a branch is away"),
+        }
+        for branch in &self.branches {
+            if let Some(detail) = branch.told["detail"].as_str() {
+                output::result(&format!("branch {}: {detail}", number(&branch.told)));
+            }
+        }
+        let violations: Vec<&str> = list(&self.audit["violations"]).filter_map(Value::as_str).collect();
+        match self.audit["last_agreed_at"].as_str() {
+            _ if !violations.is_empty() => output::result(&format!("audit: {}", violations.join("; "))),
+            Some(at) => output::result(&format!("audit: the books of all branches agreed at {at}")),
+            None => output::result("audit: the books of all branches have not been compared yet"),
+        }
+    }
+
+    fn row(&self, branch: &Branch) -> Vec<String> {
+        let told = &branch.told;
+        let count = |value: Option<u64>| value.map_or("-".to_owned(), output::grouped);
+        let serves = told["sequence"].is_u64();
+        vec![
+            number(told).to_string(),
+            count(self.server_of(number(told))),
+            told["state"].as_str().unwrap_or("-").to_owned(),
+            count(told["accounts"].as_u64()),
+            count(told["sequence"].as_u64()),
+            count(serves.then_some(branch.rows_per_second)),
+            count(told["epoch"].as_u64()),
+            count(branch.under_way.map(|(from, _)| from)),
+            count(branch.under_way.map(|(_, to)| to)),
+        ]
+    }
+
+    /// Customers' money, and what is between two branches.
+    fn print_books(&self, books: &Value) {
+        let text = |line: &Value, name: &str| line[name].as_str().unwrap_or("-").to_owned();
+        let own = ["vault_cash", "clearing"];
+        for line in list(&books["lines"]).filter(|line| !own.iter().any(|kind| line["account_kind"] == *kind)) {
+            let accounts = output::grouped(line["accounts"].as_u64().unwrap_or_default());
+            let (kind, currency) = (text(line, "account_kind"), text(line, "currency"));
+            let (credit, debit) = (text(line, "credit"), text(line, "debit"));
+            output::result(&format!("{kind}: {credit} {currency} in credit, {debit} overdrawn, {accounts} accounts"));
+        }
+        for line in list(&books["in_flight"]) {
+            output::result(&format!("between branches: {} {}", text(line, "amount"), text(line, "currency")));
+        }
+    }
+
+    fn json(&self) -> Value {
+        let branches = self.branches.iter().map(|branch| {
+            let mut told = branch.told.clone();
+            told["server"] = json!(self.server_of(number(&branch.told)));
+            told["rows_per_second"] = branch.rows_per_second.into();
+            told["sent_under_way"] = json!(branch.under_way.map(|(from, _)| from));
+            told["coming_under_way"] = json!(branch.under_way.map(|(_, to)| to));
+            told
+        });
+        let servers = self.servers.iter().map(|(ordinal, reached)| json!({"server": ordinal, "reached": reached}));
+        json!({
+            "healthy": self.is_healthy,
+            "servers": servers.collect::<Vec<_>>(),
+            "branches": branches.collect::<Vec<_>>(),
+            "lines": self.books.as_ref().map(|books| &books["lines"]),
+            "in_flight": self.books.as_ref().map(|books| &books["in_flight"]),
+            "audit": self.audit,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_for_both_branches() {
+        let position = |branch: u64, peer: u64, outgoing: u64, incoming: u64| json!({"branch_id": branch, "peer_branch_id": peer, "outgoing": outgoing, "incoming": incoming});
+        let positions = json!({"positions": [position(1, 2, 3, 4), position(2, 3, 10, 20), position(1, 3, 100, 0)]});
+        assert_eq!(under_way(&positions, 1), (103, 4));
+        assert_eq!(under_way(&positions, 2), (14, 23));
+        assert_eq!(under_way(&positions, 3), (20, 110));
+    }
+
+    #[test]
+    fn servers_are_read_from_the_metrics() {
+        let metrics = "# TYPE florin_branch_server_connected gauge\nflorin_branch_server_connected{server=\"1\"} 0\n\
+                       florin_branch_server_connected{server=\"0\"} 1\nother{server=\"7\"} 1\n";
+        assert_eq!(servers(metrics), BTreeMap::from([(0, true), (1, false)]));
+    }
+}

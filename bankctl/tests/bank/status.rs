@@ -1,0 +1,52 @@
+//! What `bankctl status` shows of a bank that runs, of one with a branch that does not serve, and of none.
+
+use super::payers::open_bank;
+use super::support::{Bank, complaint, run, until};
+use rustix::process::{Signal, kill_process};
+use serde_json::{Value, json};
+
+fn status(bank: &Bank) -> (Option<i32>, Value) {
+    let output = run(&["status", "--api", &bank.http, "--interval-ms", "1", "--json"]);
+    (output.status.code(), serde_json::from_slice(&output.stdout).expect("JSON"))
+}
+
+#[tokio::test]
+async fn the_whole_bank_is_seen_at_a_glance() {
+    let data = tempfile::tempdir().expect("a directory");
+    let bank = Bank::up(data.path());
+    open_bank(&bank.door()).await;
+
+    let (code, told) = status(&bank);
+    assert_eq!(code, Some(0), "{told}");
+    assert_eq!((&told["healthy"], &told["audit"]["violations"]), (&json!(true), &json!([])));
+    assert_eq!(told["servers"].as_array().map(Vec::len), Some(3));
+    let third = &told["branches"][3];
+    assert_eq!((&third["branch_id"], &third["server"], &third["state"]), (&json!(4), &json!(0), &json!("open")));
+    assert_eq!((&third["sent_under_way"], &third["coming_under_way"]), (&json!(0), &json!(0)));
+    let people = run(&["status", "--api", &bank.http, "--interval-ms", "1"]);
+    let said = String::from_utf8(people.stdout).expect("text");
+    assert!(said.contains("checking: 10000.00 USD in credit, 0.00 overdrawn, 10 accounts"), "{said}");
+    assert!(said.contains("servers: 3 of 3 reached"), "{said}");
+
+    // A server stands still: its branches are away, and so are the books of the whole bank.
+    let server = bank.service("--server-ordinal 1").expect("a server");
+    kill_process(server, Signal::STOP).expect("stopped");
+    let mut seen = (None, Value::Null);
+    until("the branches of the server are missed", async || {
+        seen = status(&bank);
+        seen.1["branches"][1]["state"] == "unreachable"
+    })
+    .await;
+    kill_process(server, Signal::CONT).expect("continued");
+    let (code, told) = seen;
+    assert_eq!(code, Some(1));
+    assert_eq!((&told["healthy"], &told["lines"]), (&json!(false), &Value::Null));
+    assert_eq!((&told["branches"][0]["state"], &told["branches"][2]["state"]), (&json!("open"), &json!("open")));
+}
+
+#[test]
+fn without_a_bank_it_says_so() {
+    let output = run(&["status", "--api", "http://127.0.0.1:9"]);
+    assert_eq!(output.status.code(), Some(69));
+    assert_eq!(complaint(&output), "bankctl: no bank answers at http://127.0.0.1:9: Connection refused (os error 111)");
+}
