@@ -7,6 +7,7 @@
 //! - [`replay`]: event files and what they print
 //! - [`backup`]: backups of a bank that goes on, and banks out of them
 //! - [`bench`]: that it runs, counts and verifies
+//! - [`rolling_restart`]: every process told to stop, one by one, under load
 //! - [`serializable`]: what many callers saw, held against the journals
 //! - [`payers`]: customers who pay each other, and what must have become of it
 //! - [`network`]: the same while servers are cut off from each other
@@ -23,6 +24,7 @@ mod network;
 mod payers;
 mod readme;
 mod replay;
+mod rolling_restart;
 mod serializable;
 mod status;
 mod support;
