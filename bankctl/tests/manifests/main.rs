@@ -1,0 +1,79 @@
+//! The rendered Kubernetes manifests: every reference leads somewhere, every setting is one that the programs know,
+//! every probe asks what they answer, and the pods are as restricted as Pod Security wants them. `./test manifests`
+//! checks that they are what the overlays render to.
+
+#![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod objects;
+mod pods;
+mod reach;
+mod settings;
+
+use objects::Manifests;
+
+/// Every overlay, rendered.
+const OVERLAYS: [&str; 2] = ["minikube", "production"];
+
+fn every_overlay(check: impl Fn(&Manifests)) {
+    for overlay in OVERLAYS {
+        println!("{overlay}");
+        check(&Manifests::read(overlay));
+    }
+}
+
+#[test]
+fn every_object_is_of_a_kind_that_belongs_to_a_bank_and_there_once() {
+    every_overlay(objects::all_are_known);
+}
+
+#[test]
+fn every_selector_and_reference_leads_somewhere() {
+    every_overlay(reach::selectors_select);
+    every_overlay(reach::references_lead_somewhere);
+}
+
+#[test]
+fn every_port_and_probe_is_one_that_the_programs_serve() {
+    every_overlay(reach::ports_are_there);
+    every_overlay(reach::probes_ask_what_is_answered);
+}
+
+#[test]
+fn every_setting_is_one_that_the_programs_take() {
+    every_overlay(settings::all_are_taken);
+    every_overlay(settings::all_servers_are_named_in_order);
+}
+
+#[test]
+fn every_pod_is_as_restricted_as_it_can_be() {
+    every_overlay(pods::are_restricted);
+}
+
+#[test]
+fn every_pod_has_time_to_stop_and_room_that_is_bounded() {
+    every_overlay(pods::have_time_to_stop);
+    every_overlay(pods::have_bounds);
+}
+
+#[test]
+fn the_data_outlives_whatever_is_deleted() {
+    every_overlay(pods::keep_their_volumes);
+}
+
+#[test]
+fn production_lets_nothing_through_but_the_named_edges() {
+    reach::edges_are_named(&Manifests::read("production"));
+}
+
+#[test]
+fn production_keeps_the_door_open_and_the_nodes_drainable() {
+    let production = Manifests::read("production");
+    reach::budgets_let_one_go(&production);
+    reach::the_autoscaler_alone_counts(&production);
+}
+
+#[test]
+fn only_the_demonstration_is_open() {
+    assert!(settings::is_open(&Manifests::read("minikube")));
+    assert!(!settings::is_open(&Manifests::read("production")));
+}

@@ -1,0 +1,71 @@
+//! The objects of one overlay.
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What a bank consists of, with the version of each that clusters from 1.30 on serve.
+const KINDS: [(&str, &str); 8] = [
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("v1", "ServiceAccount"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "StatefulSet"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+];
+
+pub(crate) struct Manifests(Vec<Value>);
+
+impl Manifests {
+    pub(crate) fn read(overlay: &str) -> Manifests {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../k8s/{overlay}.yaml"));
+        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        Manifests(serde_saphyr::from_multiple(&text).expect("YAML"))
+    }
+
+    pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
+        self.0.iter().filter(move |object| object["kind"] == kind)
+    }
+
+    pub(crate) fn named(&self, kind: &str, wanted: &str) -> &Value {
+        let found = self.of_kind(kind).find(|object| name(object) == wanted);
+        found.unwrap_or_else(|| panic!("there is no {kind} {wanted}"))
+    }
+
+    /// What runs pods.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = &Value> {
+        self.of_kind("Deployment").chain(self.of_kind("StatefulSet"))
+    }
+}
+
+pub(crate) fn name(object: &Value) -> &str {
+    object["metadata"]["name"].as_str().unwrap_or_default()
+}
+
+/// The specification of a workload's pods.
+pub(crate) fn pod(workload: &Value) -> &Value {
+    &workload["spec"]["template"]["spec"]
+}
+
+/// The one container of a workload's pods.
+pub(crate) fn container(workload: &Value) -> &Value {
+    let containers = list(&pod(workload)["containers"]);
+    assert_eq!(containers.len(), 1, "{}", name(workload));
+    &containers[0]
+}
+
+pub(crate) fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+pub(crate) fn all_are_known(manifests: &Manifests) {
+    let mut seen = BTreeSet::new();
+    for object in &manifests.0 {
+        let text = |field: &str| object[field].as_str().unwrap_or_default();
+        let kind = (text("apiVersion"), text("kind"));
+        assert!(KINDS.contains(&kind), "{kind:?}");
+        assert!(seen.insert((kind, name(object))), "{kind:?} {} is there twice", name(object));
+    }
+}
