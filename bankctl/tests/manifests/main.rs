@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
+mod alerts;
 mod objects;
 mod pods;
 mod reach;
@@ -76,4 +77,10 @@ fn production_keeps_the_door_open_and_the_nodes_drainable() {
 fn only_the_demonstration_is_open() {
     assert!(settings::is_open(&Manifests::read("minikube")));
     assert!(!settings::is_open(&Manifests::read("production")));
+}
+
+#[test]
+fn every_alert_asks_for_what_the_programs_measure_and_has_its_paragraph() {
+    alerts::all_ask_for_metrics_that_exist();
+    alerts::all_are_explained();
 }

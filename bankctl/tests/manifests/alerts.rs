@@ -1,0 +1,75 @@
+//! The alert rules and the dashboard, against the metrics that the programs have and the paragraphs of docs/OPERATIONS.md.
+
+use super::objects::list;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn alerts() -> Vec<Value> {
+    let rules: Value = serde_saphyr::from_str(&text("k8s/components/monitoring/alerts.yaml")).expect("YAML");
+    list(&rules["groups"]).iter().flat_map(|group| list(&group["rules"])).cloned().collect()
+}
+
+/// Every word of a text that names a metric of Florin's, without what a histogram adds to it.
+fn metrics(text: &str) -> BTreeSet<&str> {
+    let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
+    words.filter(|word| word.starts_with("florin_")).map(|word| word.strip_suffix("_bucket").unwrap_or(word)).collect()
+}
+
+/// All sources below a directory.
+fn sources(directory: &Path) -> String {
+    let mut all = String::new();
+    for entry in std::fs::read_dir(directory).expect("a directory").filter_map(Result::ok) {
+        let path = entry.path();
+        if path.is_dir() {
+            all += &sources(&path);
+        } else {
+            all += &std::fs::read_to_string(&path).unwrap_or_default();
+        }
+    }
+    all
+}
+
+pub(crate) fn all_are_explained() {
+    let operations = text("docs/OPERATIONS.md");
+    let told: BTreeSet<&str> = operations.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+    let alerts = alerts();
+    let there: BTreeSet<&str> = alerts.iter().filter_map(|alert| alert["alert"].as_str()).collect();
+    assert!(there.len() > 5, "{there:?}");
+    assert_eq!(there, told, "one paragraph for each alert, and no other");
+}
+
+/// Every question of the dashboard's panels.
+fn panels() -> Vec<String> {
+    let dashboard: Value =
+        serde_json::from_str(&text("k8s/components/monitoring/dashboard.json")).expect("a dashboard");
+    let panels = list(&dashboard["panels"]);
+    let ids: BTreeSet<Option<u64>> = panels.iter().map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), panels.len());
+    let targets = panels.iter().flat_map(|panel| list(&panel["targets"]));
+    targets.map(|target| target["expr"].as_str().expect("an expression").to_owned()).collect()
+}
+
+pub(crate) fn all_ask_for_metrics_that_exist() {
+    let sources = ["branch-server/src", "client-api/src"].map(|path| sources(&root().join(path))).concat();
+    let known = metrics(&sources);
+    for expression in panels() {
+        let asked = metrics(&expression);
+        assert!(!asked.is_empty() && asked.is_subset(&known), "{expression}: {asked:?}");
+    }
+    for alert in alerts() {
+        let asked = metrics(alert["expr"].as_str().expect("an expression"));
+        assert!(!asked.is_empty() && asked.is_subset(&known), "{}: {asked:?}", alert["alert"]);
+        let severity = alert["labels"]["severity"].as_str().unwrap_or_default();
+        assert!(["critical", "warning"].contains(&severity), "{}", alert["alert"]);
+        assert!(alert["annotations"]["summary"].is_string(), "{}", alert["alert"]);
+    }
+}
