@@ -11,7 +11,7 @@ use branch_server::data_directory::{BankFile, branch_directory};
 use branch_server::environment::{Clock as _, SystemClock};
 use branch_server::journal::sqlite::{Copied, CopyError, Wanted, copy};
 use branch_server::verify;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use manifest::{Backup, Manifest, ManifestError};
 use moment::{Moment, MomentError};
 use serde_json::json;
@@ -111,7 +111,7 @@ fn back_up(arguments: &Arguments) -> Result<(Backup, Vec<Copied>), BackupError> 
     }
     manifest.bank = bank;
     let moment = Moment::find(data, &branches, api)?;
-    let bar = bar();
+    let bar = output::rows_bar();
     let journals = journals(to);
     let mut copied = Vec::new();
     for (place, branch) in branches.iter().enumerate() {
@@ -181,16 +181,4 @@ fn alone(to: &Path) -> Result<File, BackupError> {
         Err(std::fs::TryLockError::WouldBlock) => Err(BackupError::UnderWay { path: to.to_owned() }),
         Err(std::fs::TryLockError::Error(error)) => Err(failed(error)),
     }
-}
-
-pub(crate) fn bar() -> ProgressBar {
-    if !output::is_watched() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    // A template that is wrong would only look plainer.
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} rows") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -1,5 +1,6 @@
 //! Printing: results on standard output, everything else on standard error.
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use std::io::{IsTerminal as _, Write as _};
 
@@ -25,6 +26,19 @@ pub(crate) fn note(text: &str) {
 /// Whether a person is watching standard error, so that spinners and bars make sense.
 pub(crate) fn is_watched() -> bool {
     std::io::stderr().is_terminal()
+}
+
+/// Shows how many rows of how many are done, with a message before it; to nobody when nobody watches.
+pub(crate) fn rows_bar() -> ProgressBar {
+    if !is_watched() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(0);
+    // A template that is wrong would only look plainer.
+    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} rows") {
+        bar.set_style(style);
+    }
+    bar
 }
 
 /// A table of text, the first row as its head, numbers to the right from the second column on.

@@ -1,7 +1,7 @@
 //! `bankctl restore`: a bank, or one branch of it, from a backup, proved before it stands where it is wanted.
 
 use crate::backup::manifest::{Backup, Manifest, ManifestError};
-use crate::backup::{all_branches, bar, journals, prove};
+use crate::backup::{all_branches, journals, prove};
 use crate::exit::{self, Exit};
 use crate::output;
 use bank_proto::BranchId;
@@ -153,7 +153,7 @@ fn bank(from: &Path, manifest: &Manifest, backup: &Backup, data: &Path) -> Resul
     }
     std::fs::create_dir_all(&draft).map_err(failed(&draft))?;
     let built = || {
-        let bar = bar();
+        let bar = output::rows_bar();
         let mut copied = Vec::new();
         for branch in all_branches(manifest.bank) {
             bar.set_message(format!("branch {branch}"));

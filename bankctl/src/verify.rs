@@ -5,7 +5,6 @@ use crate::output;
 use bank_proto::BranchId;
 use branch_server::data_directory::{BankFile, branch_directory};
 use branch_server::verify::{self, Agreement, Report};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -111,7 +110,7 @@ fn examine(data: &Path) -> Result<Books, VerifyError> {
     let text = std::fs::read(&path).map_err(|error| VerifyError::NoBank { path: data.to_owned(), error })?;
     let bank: BankFile = serde_json::from_slice(&text).map_err(|error| VerifyError::BankFile { path, error })?;
     let branches = (1..=i64::from(bank.branches)).filter_map(|number| BranchId::new(number).ok());
-    let bar = bar();
+    let bar = output::rows_bar();
     let findings = branches.map(|branch| {
         bar.set_message(format!("branch {branch}"));
         let is_here = branch_directory(data, branch).is_dir();
@@ -183,16 +182,4 @@ impl Finding {
             None => json!({"branch_id": branch, "verdict": "not here"}),
         }
     }
-}
-
-fn bar() -> ProgressBar {
-    if !output::is_watched() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::new(0);
-    // A template that is wrong would only look plainer.
-    if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {human_pos}/{human_len} rows") {
-        bar.set_style(style);
-    }
-    bar
 }

@@ -237,7 +237,8 @@ impl Client {
         };
         match answer.into_inner().results.pop()?.kind? {
             // Worth a retry with the same id, and nothing else is known.
-            Told::Failure(failure) if is_passing(&failure) => {
+            // That the payee's branch was not open yet is an answer for ever.
+            Told::Failure(failure) if is_passing(&failure.code) && !failure.metadata.contains_key("party") => {
                 self.say(&format!("hears {} of server {server}", failure.code));
                 None
             }
@@ -273,20 +274,18 @@ impl Client {
     }
 }
 
-fn is_passing(failure: &wire::Failure) -> bool {
-    // That the payee's branch was not open yet is an answer for ever.
-    let is_own = !failure.metadata.contains_key("party");
-    is_own
-        && matches!(
-            failure.code.as_str(),
-            "OUTCOME_UNKNOWN"
-                | "BRANCH_UNAVAILABLE"
-                | "OVERLOADED"
-                | "STORAGE_FULL"
-                | "DEADLINE_EXCEEDED"
-                | "BRANCH_NOT_FOUND"
-                | "WRONG_BRANCH"
-        )
+/// Whether a refusal is worth a retry under the same id.
+pub(crate) fn is_passing(code: &str) -> bool {
+    matches!(
+        code,
+        "OUTCOME_UNKNOWN"
+            | "BRANCH_UNAVAILABLE"
+            | "OVERLOADED"
+            | "STORAGE_FULL"
+            | "DEADLINE_EXCEEDED"
+            | "BRANCH_NOT_FOUND"
+            | "WRONG_BRANCH"
+    )
 }
 
 impl Answer {

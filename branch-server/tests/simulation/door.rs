@@ -1,5 +1,6 @@
 //! The HTTP door of a client: the client API's routes and its routing client, on the client's own host.
 
+use crate::clients::is_passing;
 use crate::machine::{PORT, Wires, connect};
 use crate::servers::{BRANCHES, SERVERS, name};
 use axum::Router;
@@ -106,17 +107,7 @@ impl Heard {
     /// Worth a retry under the same key, and nothing else is known. That the payee's branch was not open yet
     /// is an answer for ever.
     pub(crate) fn is_passing(&self) -> bool {
-        self.text("party").is_empty()
-            && matches!(
-                self.code(),
-                "OUTCOME_UNKNOWN"
-                    | "BRANCH_UNAVAILABLE"
-                    | "OVERLOADED"
-                    | "STORAGE_FULL"
-                    | "DEADLINE_EXCEEDED"
-                    | "BRANCH_NOT_FOUND"
-                    | "WRONG_BRANCH"
-            )
+        self.text("party").is_empty() && is_passing(self.code())
     }
 
     pub(crate) fn code(&self) -> &str {
