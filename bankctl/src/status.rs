@@ -163,8 +163,8 @@ impl Status {
     /// Customers' money, and what is between two branches.
     fn print_books(&self, books: &Value) {
         let text = |line: &Value, name: &str| line[name].as_str().unwrap_or("-").to_owned();
-        let own = ["vault_cash", "clearing"];
-        for line in list(&books["lines"]).filter(|line| !own.iter().any(|kind| line["account_kind"] == *kind)) {
+        let customers = ["checking", "savings", "fixed_deposit", "investment"];
+        for line in list(&books["lines"]).filter(|line| customers.iter().any(|kind| line["account_kind"] == *kind)) {
             let accounts = output::grouped(line["accounts"].as_u64().unwrap_or_default());
             let (kind, currency) = (text(line, "account_kind"), text(line, "currency"));
             let (credit, debit) = (text(line, "credit"), text(line, "debit"));

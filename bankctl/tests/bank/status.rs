@@ -26,6 +26,7 @@ async fn the_whole_bank_is_seen_at_a_glance() {
     let people = run(&["status", "--api", &bank.http, "--interval-ms", "1"]);
     let said = String::from_utf8(people.stdout).expect("text");
     assert!(said.contains("checking: 10000.00 USD in credit, 0.00 overdrawn, 10 accounts"), "{said}");
+    assert!(!said.contains("capital"), "the bank's own accounts are not the customers': {said}");
     assert!(said.contains("servers: 3 of 3 reached"), "{said}");
 
     // A server stands still: its branches are away, and so are the books of the whole bank.
