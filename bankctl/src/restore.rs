@@ -167,10 +167,12 @@ fn bank(from: &Path, manifest: &Manifest, backup: &Backup, data: &Path) -> Resul
         File::open(&path).and_then(|file| file.sync_all()).map_err(failed(&path))?;
         // From here on a branch whose directory is missing was lost, and is not founded anew.
         (0..manifest.bank.servers).try_for_each(|server| data_directory::remember_founding(&draft, server))?;
+        sync(&draft)?;
         if data.exists() {
             std::fs::remove_dir(data).map_err(failed(data))?;
         }
         std::fs::rename(&draft, data).map_err(failed(data))?;
+        sync(data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
         Ok(copied.iter().map(|copied| copied.sequence).sum())
     };
     built().inspect_err(|_| {
@@ -208,12 +210,19 @@ fn one_branch(
         let proved = verify::branch(&draft, branch, manifest.bank.branches, |_, _| {});
         proved.map_err(|error| RestoreError::Unproved(format!("branch {branch}: {error}")))?;
         std::fs::rename(branch_directory(&draft, branch), &place).map_err(failed)?;
+        sync(data)?;
         Ok(copied.sequence)
     };
     let outcome = built();
     // Empty by now, or not worth keeping.
     let _ = std::fs::remove_dir_all(&draft);
     outcome
+}
+
+/// Makes the names in a directory durable.
+fn sync(directory: &Path) -> Result<(), RestoreError> {
+    let synced = File::open(directory).and_then(|handle| handle.sync_all());
+    synced.map_err(|error| RestoreError::Io { path: directory.to_owned(), error })
 }
 
 /// Takes one branch's rows out of the backup, as they were then.

@@ -35,7 +35,7 @@ struct Status {
 struct Branch {
     /// What `/health` says.
     told: Value,
-    rows_per_second: u64,
+    rows_per_second: Option<u64>,
     /// Transfers that left it and have not ended, and those on their way to it; None while a branch is away.
     under_way: Option<(u64, u64)>,
 }
@@ -63,16 +63,12 @@ fn look(arguments: &Arguments) -> Result<Status, ApiError> {
     let whole = |(status, answer): (u16, Value)| (status == 200).then_some(answer);
     let positions = whole(api.json("/v1/positions")?);
     let books = whole(api.json("/v1/trial-balance")?);
-    let rows = |told: &Value| told["sequence"].as_u64().unwrap_or_default();
-    let earlier: BTreeMap<u64, u64> = list(&before["branches"]).map(|told| (number(told), rows(told))).collect();
-    let branches = list(&health["branches"]).map(|told| {
-        let since = earlier.get(&number(told)).copied().unwrap_or_default();
-        let per_second = u128::from(rows(told).saturating_sub(since)) * 1000 / interval.as_millis().max(1);
-        Branch {
-            told: told.clone(),
-            rows_per_second: u64::try_from(per_second).unwrap_or(u64::MAX),
-            under_way: positions.as_ref().map(|positions| under_way(positions, number(told))),
-        }
+    let rows = |told: &Value| Some((number(told), told["sequence"].as_u64()?));
+    let earlier: BTreeMap<u64, u64> = list(&before["branches"]).filter_map(rows).collect();
+    let branches = list(&health["branches"]).map(|told| Branch {
+        told: told.clone(),
+        rows_per_second: rate(earlier.get(&number(told)).copied(), told["sequence"].as_u64(), interval),
+        under_way: positions.as_ref().map(|positions| under_way(positions, number(told))),
     });
     Ok(Status {
         servers: servers(&api.text("/metrics")?),
@@ -81,6 +77,12 @@ fn look(arguments: &Arguments) -> Result<Status, ApiError> {
         audit: health["audit"].clone(),
         is_healthy: health["status"] == "healthy",
     })
+}
+
+/// Rows in a second; None of a branch that was away at the beginning or at the end.
+fn rate(before: Option<u64>, after: Option<u64>, interval: Duration) -> Option<u64> {
+    let rows = u128::from(after?.saturating_sub(before?));
+    u64::try_from(rows * 1000 / interval.as_millis().max(1)).ok()
 }
 
 fn list(value: &Value) -> impl Iterator<Item = &Value> {
@@ -146,14 +148,13 @@ impl Status {
     fn row(&self, branch: &Branch) -> Vec<String> {
         let told = &branch.told;
         let count = |value: Option<u64>| value.map_or("-".to_owned(), output::grouped);
-        let serves = told["sequence"].is_u64();
         vec![
             number(told).to_string(),
             count(self.server_of(number(told))),
             told["state"].as_str().unwrap_or("-").to_owned(),
             count(told["accounts"].as_u64()),
             count(told["sequence"].as_u64()),
-            count(serves.then_some(branch.rows_per_second)),
+            count(branch.rows_per_second),
             count(told["epoch"].as_u64()),
             count(branch.under_way.map(|(from, _)| from)),
             count(branch.under_way.map(|(_, to)| to)),
@@ -179,7 +180,7 @@ impl Status {
         let branches = self.branches.iter().map(|branch| {
             let mut told = branch.told.clone();
             told["server"] = json!(self.server_of(number(&branch.told)));
-            told["rows_per_second"] = branch.rows_per_second.into();
+            told["rows_per_second"] = json!(branch.rows_per_second);
             told["sent_under_way"] = json!(branch.under_way.map(|(from, _)| from));
             told["coming_under_way"] = json!(branch.under_way.map(|(_, to)| to));
             told
@@ -207,6 +208,13 @@ mod tests {
         assert_eq!(under_way(&positions, 1), (103, 4));
         assert_eq!(under_way(&positions, 2), (14, 23));
         assert_eq!(under_way(&positions, 3), (20, 110));
+    }
+
+    #[test]
+    fn a_branch_that_came_back_meanwhile_has_no_rate() {
+        let interval = Duration::from_millis(500);
+        assert_eq!(rate(Some(1_000), Some(1_100), interval), Some(200));
+        assert_eq!((rate(None, Some(1_000_000), interval), rate(Some(5), None, interval)), (None, None));
     }
 
     #[test]

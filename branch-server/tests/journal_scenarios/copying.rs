@@ -80,3 +80,27 @@ fn what_does_not_fit_is_not_copied() {
     let refused = take(from.path(), to.path(), None).expect_err("its books go on elsewhere");
     assert!(matches!(refused, CopyError::Open(OpenError::Retired { .. })), "{refused}");
 }
+
+#[test]
+fn a_copy_that_was_interrupted_is_the_copy_of_before() {
+    let directories = [(); 4].map(|()| tempfile::tempdir().expect("a directory"));
+    let [from, to, image, restored] = directories.each_ref().map(|directory| directory.path());
+    append(&mut open(from), 10);
+    take(from, to, None).expect("a copy");
+    // Another transaction has reached the file in part, and then the power goes.
+    let connection = rusqlite::Connection::open(to.join("journal.db")).expect("the copy");
+    let unfinished = "PRAGMA cache_size = 1; BEGIN; WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many \
+                      WHERE n < 5000) INSERT INTO personal_name SELECT n, 'somebody', zeroblob(32) FROM many;";
+    connection.execute_batch(unfinished).expect("written in part");
+    for name in ["journal.db", "journal.db-journal"] {
+        std::fs::copy(to.join(name), image.join(name)).expect("copied");
+    }
+    assert_ne!(std::fs::read(image.join("journal.db")).expect("bytes").len(), 0);
+
+    let copied = take(image, restored, None).expect("a copy out of it");
+
+    assert_eq!(copied.sequence, 10);
+    let names = rusqlite::Connection::open(restored.join("journal.db")).expect("the copy");
+    let count: i64 = names.query_row("SELECT count(*) FROM personal_name", [], |row| row.get(0)).expect("a number");
+    assert_eq!(count, 0, "what was not finished is not there");
+}

@@ -66,7 +66,7 @@ pub enum CopyError {
         wanted: Sequence,
     },
     /// The copy is of another bank, or of this one before it was restored: make a new copy elsewhere.
-    #[error("{} is the copy of another journal: its row {sequence} is not the one of the original", path.display())]
+    #[error("{} is the copy of another journal: its row {sequence} is not the one of the original; make a new copy elsewhere", path.display())]
     OtherStory {
         /// The copy.
         path: PathBuf,
@@ -90,6 +90,7 @@ pub fn copy(
     let writing = |error: rusqlite::Error| OpenError::from_sqlite(&path, &error);
     // What is remembered outside of the journal is read before it.
     let mark = tide::read(from, wanted.branch);
+    take_back_interrupted(&source_path).map_err(reading)?;
     let source = read_only(&source_path).map_err(reading)?;
     if branch_row::check(&source, &source_path, wanted.branch, wanted.branches)?.retired {
         return Err(OpenError::Retired { path: source_path }.into());
@@ -134,6 +135,17 @@ pub fn copy(
     transaction.commit().map_err(writing)?;
     sync_directory(to)?;
     Ok(Copied { sequence: up_to, head, added: up_to - before })
+}
+
+/// Of a copy that was interrupted, the rollback journal still stands beside it, and only who may write can take the
+/// unfinished transaction back. A running bank's journal has a write-ahead log instead.
+fn take_back_interrupted(path: &Path) -> rusqlite::Result<()> {
+    let mut rollback_journal = path.as_os_str().to_owned();
+    rollback_journal.push("-journal");
+    if Path::new(&rollback_journal).exists() {
+        writable(path)?.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 fn read_only(path: &Path) -> rusqlite::Result<Connection> {
