@@ -1,6 +1,6 @@
 //! The commands and their arguments.
 
-use crate::{backup, bench, completions, replay, restore, status, up, verify};
+use crate::{backup, bench, completions, moves, replay, restore, status, up, verify};
 use clap::{Parser, Subcommand};
 
 /// A whole bank on this machine, and the tools to try it, measure it and prove it.
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Backup(backup::Arguments),
     /// Put a bank, or one branch of it, back from a backup.
     Restore(restore::Arguments),
+    /// Say which branch server keeps which branch from now on; the servers bring it about when they start with it.
+    Move(moves::Arguments),
     /// Measure the bank next to its own yardsticks.
     Bench(bench::Arguments),
     /// Print a completion script for a shell.

@@ -6,6 +6,7 @@
 //! - [`status`]: the whole running bank at a glance
 //! - [`verify`]: re-derives everything from the journals and says whether it agrees
 //! - [`backup`], [`restore`]: copies of a bank's journals as of one moment, and a bank out of them
+//! - [`moves`]: which branch server keeps which branch
 //! - [`mod@bench`]: the load generator with its own yardsticks
 //! - [`bank`]: a bank as child processes: ports, data directory, watching, stopping
 //! - [`api`]: questions to the client API of a running bank
@@ -21,6 +22,7 @@ mod cli;
 mod completions;
 mod exit;
 mod interrupts;
+mod moves;
 mod output;
 mod replay;
 mod restore;
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some(Command::Verify(arguments)) => verify::run(&arguments, cli.json),
         Some(Command::Backup(arguments)) => backup::run(&arguments, cli.json),
         Some(Command::Restore(arguments)) => restore::run(&arguments, cli.json),
+        Some(Command::Move(arguments)) => moves::run(&arguments, cli.json),
         Some(Command::Bench(arguments)) => bench::run(&arguments, cli.json),
         Some(Command::Completions(arguments)) => completions::run(&arguments),
         Some(Command::BranchServer(settings)) => branch_server::run(*settings),

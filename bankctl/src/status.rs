@@ -118,10 +118,6 @@ fn servers(metrics: &str) -> BTreeMap<u64, bool> {
 }
 
 impl Status {
-    fn server_of(&self, branch: u64) -> Option<u64> {
-        Some(branch.checked_sub(1)? % u64::try_from(self.servers.len()).ok().filter(|count| *count > 0)?)
-    }
-
     fn print(&self) {
         let head = ["branch", "server", "state", "accounts", "rows", "rows a second", "epoch", "sent", "coming"];
         let rows: Vec<Vec<String>> = self.branches.iter().map(|branch| self.row(branch)).collect();
@@ -150,7 +146,7 @@ impl Status {
         let count = |value: Option<u64>| value.map_or("-".to_owned(), output::grouped);
         vec![
             number(told).to_string(),
-            count(self.server_of(number(told))),
+            count(told["server"].as_u64()),
             told["state"].as_str().unwrap_or("-").to_owned(),
             count(told["accounts"].as_u64()),
             count(told["sequence"].as_u64()),
@@ -179,7 +175,6 @@ impl Status {
     fn json(&self) -> Value {
         let branches = self.branches.iter().map(|branch| {
             let mut told = branch.told.clone();
-            told["server"] = json!(self.server_of(number(&branch.told)));
             told["rows_per_second"] = json!(branch.rows_per_second);
             told["sent_under_way"] = json!(branch.under_way.map(|(from, _)| from));
             told["coming_under_way"] = json!(branch.under_way.map(|(_, to)| to));

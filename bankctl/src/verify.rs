@@ -4,6 +4,7 @@ use crate::exit::{self, Exit};
 use crate::output;
 use bank_proto::BranchId;
 use branch_server::data_directory::{BankFile, branch_directory};
+use branch_server::journal::sqlite::{Retirement, retirement};
 use branch_server::verify::{self, Agreement, Report};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -44,8 +45,16 @@ struct Books {
 /// What was found at one branch.
 struct Finding {
     branch: BranchId,
-    /// None when its directory is not below this one.
-    verified: Option<Result<Report, verify::VerifyError>>,
+    found: Found,
+}
+
+enum Found {
+    /// Its directory is not below this one.
+    NotHere,
+    /// What is here is an old copy: the branch moved to the server with this ordinal.
+    Moved(u32),
+    /// Its books, and whether they agree.
+    Books(Box<Result<Report, verify::VerifyError>>),
 }
 
 /// Verifies every branch.
@@ -113,12 +122,16 @@ fn examine(data: &Path) -> Result<Books, VerifyError> {
     let bar = output::rows_bar();
     let findings = branches.map(|branch| {
         bar.set_message(format!("branch {branch}"));
-        let is_here = branch_directory(data, branch).is_dir();
         let progress = |rows, all| {
             bar.set_length(all);
             bar.set_position(rows);
         };
-        Finding { branch, verified: is_here.then(|| verify::branch(data, branch, bank.branches, progress)) }
+        let found = match (branch_directory(data, branch).is_dir(), successor(data, branch, bank.branches)) {
+            (false, _) => Found::NotHere,
+            (true, Some(server)) => Found::Moved(server),
+            (true, None) => Found::Books(Box::new(verify::branch(data, branch, bank.branches, progress))),
+        };
+        Finding { branch, found }
     });
     let mut findings: Vec<Finding> = findings.collect();
     bar.finish_and_clear();
@@ -126,11 +139,21 @@ fn examine(data: &Path) -> Result<Books, VerifyError> {
     Ok(Books { findings, transfers })
 }
 
+/// The server to which a branch moved; None when its books are here, or nothing can be said of them.
+fn successor(data: &Path, branch: BranchId, branches: u32) -> Option<u32> {
+    match retirement(&branch_directory(data, branch), branch, branches).ok()?.0 {
+        Retirement::InOffice => None,
+        Retirement::Promised(server) | Retirement::Delivered(server) => Some(server),
+    }
+}
+
 /// Whether the branches that are here and whole tell the same story.
 fn compare(data: &Path, findings: &mut [Finding]) -> Result<Agreement, String> {
     let mut stories = Vec::new();
     for finding in findings {
-        if let Some(Ok(report)) = &mut finding.verified {
+        if let Found::Books(books) = &mut finding.found
+            && let Ok(report) = &mut **books
+        {
             let later = verify::branch_later(data, report);
             later.map_err(|error| format!("branch {}: {error}", finding.branch))?;
             stories.push(report.crossings.clone());
@@ -141,45 +164,55 @@ fn compare(data: &Path, findings: &mut [Finding]) -> Result<Agreement, String> {
 
 impl Finding {
     fn report(&self) -> Option<&Report> {
-        self.verified.as_ref()?.as_ref().ok()
+        match &self.found {
+            Found::Books(books) => books.as_ref().as_ref().ok(),
+            Found::NotHere | Found::Moved(_) => None,
+        }
     }
 
     fn wrong(&self) -> Option<String> {
-        match &self.verified {
-            Some(Err(error)) => Some(format!("branch {}: {error}", self.branch)),
-            Some(Ok(_)) | None => None,
+        match &self.found {
+            Found::Books(books) => Some(format!("branch {}: {}", self.branch, books.as_ref().as_ref().err()?)),
+            Found::NotHere | Found::Moved(_) => None,
         }
     }
 
     fn row(&self) -> Vec<String> {
         let branch = self.branch.to_string();
-        match &self.verified {
-            Some(Ok(report)) => {
-                let counts = [report.rows, report.transactions, report.group_commits, report.accounts];
-                [vec![branch], counts.map(output::grouped).to_vec(), vec!["agrees".to_owned()]].concat()
-            }
-            Some(Err(_)) => [vec![branch], vec!["-".to_owned(); 4], vec!["WRONG".to_owned()]].concat(),
-            None => [vec![branch], vec!["-".to_owned(); 4], vec!["not here".to_owned()]].concat(),
+        let without_figures = |verdict: String| [vec![branch.clone()], vec!["-".to_owned(); 4], vec![verdict]].concat();
+        match &self.found {
+            Found::Books(books) => match &**books {
+                Ok(report) => {
+                    let counts = [report.rows, report.transactions, report.group_commits, report.accounts];
+                    [vec![branch], counts.map(output::grouped).to_vec(), vec!["agrees".to_owned()]].concat()
+                }
+                Err(_) => without_figures("WRONG".to_owned()),
+            },
+            Found::Moved(server) => without_figures(format!("moved to server {server}")),
+            Found::NotHere => without_figures("not here".to_owned()),
         }
     }
 
     fn json(&self) -> Value {
         let branch = self.branch.get();
-        match &self.verified {
-            Some(Ok(report)) => json!({
-                "branch_id": branch,
-                "verdict": "agrees",
-                "rows": report.rows,
-                "transactions": report.transactions,
-                "group_commits": report.group_commits,
-                "accounts": report.accounts,
-                "indexed_ids": report.indexed_ids,
-                "snapshot_row": report.snapshot,
-                "tide_row": report.tide,
-                "head": report.head,
-            }),
-            Some(Err(error)) => json!({"branch_id": branch, "verdict": "wrong", "detail": error.to_string()}),
-            None => json!({"branch_id": branch, "verdict": "not here"}),
+        match &self.found {
+            Found::Books(books) => match &**books {
+                Ok(report) => json!({
+                    "branch_id": branch,
+                    "verdict": "agrees",
+                    "rows": report.rows,
+                    "transactions": report.transactions,
+                    "group_commits": report.group_commits,
+                    "accounts": report.accounts,
+                    "indexed_ids": report.indexed_ids,
+                    "snapshot_row": report.snapshot,
+                    "tide_row": report.tide,
+                    "head": report.head,
+                }),
+                Err(error) => json!({"branch_id": branch, "verdict": "wrong", "detail": error.to_string()}),
+            },
+            Found::Moved(server) => json!({"branch_id": branch, "verdict": "moved", "server": server}),
+            Found::NotHere => json!({"branch_id": branch, "verdict": "not here"}),
         }
     }
 }

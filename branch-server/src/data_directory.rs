@@ -49,7 +49,8 @@ pub enum DataError {
     /// A branch is assigned to this server, but its books are not here.
     #[error(
         "{directory} was founded for {founded} branch servers and does not hold branch {branch}, which is this \
-         server's now that there are {servers}; its books are elsewhere: start {founded} servers, or move the branch"
+         server's now that there are {servers}; its books are elsewhere: start {founded} servers, or say in an \
+         assignment file which branches move"
     )]
     BranchElsewhere {
         /// The directory.
@@ -99,8 +100,8 @@ pub fn branch_directory(directory: &Path, branch: BranchId) -> PathBuf {
 ///
 /// # Errors
 /// Why the directory cannot be used.
-pub fn prepare(directory: &Path, assignment: Assignment, server: u32) -> Result<BankFile, DataError> {
-    let (branches, servers) = (assignment.branches(), assignment.servers());
+pub fn prepare(directory: &Path, assignment: &Assignment, server: u32) -> Result<BankFile, DataError> {
+    let (branches, servers) = (assignment.branches(), assignment.founding_servers());
     let path = directory.join("bank.json");
     let failed = |error| DataError::Io { path: path.clone(), error };
     std::fs::create_dir_all(directory).map_err(|error| DataError::Io { path: directory.to_owned(), error })?;
@@ -128,7 +129,8 @@ pub fn prepare(directory: &Path, assignment: Assignment, server: u32) -> Result<
         return Err(DataError::Branches { directory: directory.to_owned(), found: bank.branches, wanted: branches });
     }
     if bank.servers != servers {
-        let absent = |branch: &BranchId| !branch_directory(directory, *branch).exists();
+        let absent =
+            |branch: &BranchId| !assignment.was_moved(*branch) && !branch_directory(directory, *branch).exists();
         if let Some(branch) = assignment.branches_of(server).find(absent) {
             let directory = directory.to_owned();
             return Err(DataError::BranchElsewhere { directory, branch, founded: bank.servers, servers });

@@ -4,7 +4,8 @@
 use crate::branches::{Machine, Teller, report_state};
 use crate::data_directory::{self, DataError};
 use crate::environment::Clock;
-use crate::journal::{Journal, SqliteJournal};
+use crate::journal::{Journal, OpenError, SqliteJournal};
+use crate::moving::arriving::{self, Arrival};
 use crate::server::StartError;
 use crate::service::{Bank, Hosted, OpenBranch, told_to_callers};
 use crate::teller::opening::{self, OpenBranchError};
@@ -23,6 +24,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause: so long a branch may stay closed after its disk has room again. A try costs a
 /// few system calls, so the bank can afford one every few seconds for ever.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest pause while books are asked for: a part of the time for which nobody serves their branch.
+const LONGEST_AWAY: Duration = Duration::from_secs(1);
+
+/// What the log says first of a branch whose books are asked for.
+pub(crate) const AWAY: &str = "its books are not here; the other servers are asked for them";
 
 /// Opens branches of one server.
 pub(crate) struct Opener {
@@ -46,9 +53,13 @@ pub(crate) enum Attempt {
     Damaged(Reason),
     /// It cannot be opened now, and may be later.
     Unavailable(Reason),
+    /// Its books are not here, or not to be opened before the server that had them knows that they are. The reason
+    /// is for the case that no server has them.
+    Away(Reason),
 }
 
 /// Why a branch does not serve.
+#[derive(Clone)]
 pub(crate) struct Reason {
     /// All of it, for operators.
     pub(crate) logged: String,
@@ -69,6 +80,8 @@ pub(crate) struct Late {
     pub(crate) logged: String,
     /// Its directory was there before: when it is gone, its books are lost and must not be founded anew.
     pub(crate) was_founded: bool,
+    /// Its books are to be asked for first; when no server has them, this is what is wrong.
+    pub(crate) away: Option<Reason>,
 }
 
 impl Opener {
@@ -79,16 +92,22 @@ impl Opener {
     }
 
     /// Opens one branch and starts its teller. One that was founded before and whose directory is gone
-    /// is damaged.
+    /// is at another server, or damaged when there is none.
     ///
     /// # Errors
     /// What stands in the way is not the branch's and not its disk's: the setup, or the system. The
     /// server must not start.
     pub(crate) async fn open(&self, branch: BranchId, was_founded: bool) -> Result<Attempt, StartError> {
         let directory = data_directory::branch_directory(&self.directory, branch);
-        if was_founded && !directory.exists() {
-            let missing = || "its directory is missing".to_owned();
-            return Ok(Attempt::Damaged(Reason { logged: missing(), told: missing() }));
+        if arriving::is_unconfirmed(&directory) {
+            return Ok(Attempt::Away(missing()));
+        }
+        if !directory.exists() && (was_founded || self.assignment.was_moved(branch)) {
+            return Ok(if self.assignment.servers() > 1 {
+                Attempt::Away(missing())
+            } else {
+                Attempt::Damaged(missing())
+            });
         }
         let opening = {
             let (directory, branches, clock) = (directory.clone(), self.assignment.branches(), self.clock.clone());
@@ -101,6 +120,9 @@ impl Opener {
         let opened = match opening.await.map_err(|error| system(&error))? {
             Ok(opened) => opened,
             Err(error) if error.may_pass() => return Ok(Attempt::Unavailable(Reason::of(&error))),
+            Err(error @ OpenBranchError::Journal(OpenError::Retired { .. })) if self.assignment.servers() > 1 => {
+                return Ok(Attempt::Away(Reason::of(&error)));
+            }
             Err(error) => {
                 return match data_directory::wrong_setup(&error) {
                     Some(wrong) => Err(wrong.into()),
@@ -153,6 +175,16 @@ impl Opener {
                     return tellers;
                 }
                 let Late { branch: id, was_founded, .. } = branch;
+                if let Some(reason) = branch.away.clone() {
+                    match self.bring(&bank, &mut branch, reason).await {
+                        Brought::Here => {}
+                        Brought::NotYet => {
+                            late.push(branch);
+                            continue;
+                        }
+                        Brought::Lost => continue,
+                    }
+                }
                 let logged = match self.open(id, was_founded).await {
                     Ok(Attempt::Open(open, teller, courier)) => {
                         bank.change(id, Hosted::open(open));
@@ -170,6 +202,10 @@ impl Opener {
                         bank.change(id, Hosted::unavailable(reason.told));
                         reason.logged
                     }
+                    Ok(Attempt::Away(reason)) => {
+                        branch.away = Some(reason);
+                        AWAY.to_owned()
+                    }
                     // The others serve already: not even a setup that is wrong may end the process now.
                     Err(error) => error.to_string(),
                 };
@@ -180,13 +216,55 @@ impl Opener {
                 branch.was_founded |= self.was_founded(id);
                 late.push(branch);
             }
-            pause = if late.len() < before { FIRST_PAUSE } else { LONGEST_PAUSE.min(2 * pause) };
+            let longest = if late.iter().any(|branch| branch.away.is_some()) { LONGEST_AWAY } else { LONGEST_PAUSE };
+            pause = if late.len() < before { FIRST_PAUSE } else { longest.min(2 * pause) };
         }
         if let Err(error) = self.remember_founding() {
             tracing::warn!(%error, "that every branch was opened is not remembered; the next start does it");
         }
         tellers
     }
+}
+
+impl Opener {
+    /// Asks the other servers for a branch's books.
+    async fn bring(&self, bank: &Bank, late: &mut Late, reason: Reason) -> Brought {
+        let (state, logged) = match arriving::fetch(bank, &self.directory, late.branch).await {
+            Arrival::Arrived => {
+                late.away = None;
+                late.was_founded = true;
+                return Brought::Here;
+            }
+            Arrival::Nowhere => {
+                let Reason { logged, told } = reason;
+                refuse(late.branch, &format!("{logged}, and no other server has its books: restore a backup"));
+                bank.close(late.branch, told);
+                return Brought::Lost;
+            }
+            Arrival::ServedBy(ordinal) => (
+                Hosted::served_by(ordinal),
+                format!("server {ordinal} serves it until it is told to give its books away"),
+            ),
+            Arrival::NotYet(told) => (Hosted::unavailable(told.clone()), told),
+        };
+        bank.change(late.branch, state);
+        if logged != late.logged {
+            postpone(late.branch, &logged);
+            late.logged = logged;
+        }
+        Brought::NotYet
+    }
+}
+
+enum Brought {
+    Here,
+    NotYet,
+    Lost,
+}
+
+fn missing() -> Reason {
+    let missing = || "its directory is missing".to_owned();
+    Reason { logged: missing(), told: missing() }
 }
 
 /// Says that a branch refuses to serve; the others go on.

@@ -6,7 +6,8 @@
 //! 4. [`journal`]: stores the batch as one group commit and syncs it
 //! 5. [`service`]: the answer becomes a wire message
 //!
-//! Beside that path: [`transfers`] (money on its way to other branches), [`cut`] (the books of all branches
+//! Beside that path: [`transfers`] (money on its way to other branches), [`moving`] (a branch on its way to another
+//! server), [`cut`] (the books of all branches
 //! together, which the auditor looks at), [`derived`] (snapshots and ids, made from the journal and deletable),
 //! [`verify`] (proves all of it again), and the process itself: [`Settings`], [`start`], [`run`].
 
@@ -21,6 +22,7 @@ pub mod environment;
 mod hosting;
 pub mod journal;
 pub mod ledger;
+mod moving;
 mod operations;
 mod planted;
 mod process;

@@ -4,6 +4,7 @@ use crate::branches::Machine;
 use crate::branches::Teller;
 use crate::environment::Environment;
 use crate::hosting::{self, Attempt, Late, Opener};
+use crate::moving::Leaving;
 use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, OwnWords, nobody};
 use crate::settings::{Settings, SettingsError, Store};
 use crate::transfers::Courier;
@@ -108,7 +109,7 @@ where
     let assignment = settings.assignment()?;
     let peers = channels(&settings, &connect)?;
     let Store::Sqlite(directory) = &settings.store;
-    data_directory::prepare(directory, assignment, settings.server_ordinal)?;
+    data_directory::prepare(directory, &assignment, settings.server_ordinal)?;
     let metrics = telemetry::metrics().map_err(|error| StartError::System(error.to_string()))?;
 
     let server = settings.server_ordinal;
@@ -117,7 +118,7 @@ where
     let opener = Opener {
         clearing_limit,
         directory: directory.clone(),
-        assignment,
+        assignment: assignment.clone(),
         server,
         clock: clock.clone(),
         machine,
@@ -142,8 +143,13 @@ where
             Attempt::Unavailable(reason) => {
                 hosting::postpone(branch, &reason.logged);
                 let was_founded = opener.was_founded(branch);
-                late.push(Late { branch, logged: reason.logged, was_founded });
+                late.push(Late { branch, logged: reason.logged, was_founded, away: None });
                 Hosted::unavailable(reason.told)
+            }
+            Attempt::Away(reason) => {
+                hosting::postpone(branch, hosting::AWAY);
+                late.push(Late { branch, logged: hosting::AWAY.to_owned(), was_founded, away: Some(reason) });
+                Hosted::unavailable("its books are on another server, which is asked for them".to_owned())
             }
         };
         hosted.insert(branch, state);
@@ -151,6 +157,7 @@ where
     if late.is_empty() {
         opener.remember_founding()?;
     }
+    let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers);
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, entropy, clock.clone(), workers));
     let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
     let (couriers_go_on, until) = watch::channel(());
@@ -168,7 +175,7 @@ where
     health.set_service_status("liveness", tonic_health::ServingStatus::Serving).await;
     let pages = operations::pages(metrics, bank.clone());
     let draining = bank.clone();
-    let inter_branch = InterBranchServiceServer::new(InterBranchEdge::new(bank.clone()))
+    let inter_branch = InterBranchServiceServer::new(InterBranchEdge::new(bank.clone(), leaving))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES);
     let edge = BankServiceServer::new(BankEdge::new(bank))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)

@@ -38,5 +38,5 @@ pub(crate) use bank::Bank;
 pub(crate) use damage::told_to_callers;
 pub(crate) use grpc::BankEdge;
 pub(crate) use hosted::{Hosted, OpenBranch};
-pub(crate) use inter_branch::InterBranchEdge;
+pub(crate) use inter_branch::{IncomingBooks, InterBranchEdge};
 pub(crate) use own_words::{HEADER_LIST_BYTES, OwnWords, nobody};

@@ -1,6 +1,6 @@
 //! Every setting of a branch server: flag, environment variable, unit and default.
 
-use bank_proto::{Assignment, limits};
+use bank_proto::{Assignment, AssignmentError, AssignmentFile, limits};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -20,6 +20,7 @@ pub struct Settings {
     pub branches: u32,
 
     /// Which of the branch servers this one is, counted from 0; branch b belongs to server (b - 1) mod servers
+    /// unless --assignment says otherwise
     #[arg(long, env = "SERVER_ORDINAL", default_value_t = 0)]
     pub server_ordinal: u32,
 
@@ -27,6 +28,11 @@ pub struct Settings {
     /// separated by commas [default: this server alone]
     #[arg(long, env = "PEERS", value_delimiter = ',', value_name = "URL")]
     pub peers: Vec<String>,
+
+    /// File that says how many servers there were at the founding and which branches were moved since, the same for
+    /// every part of the bank: {"founding_servers": 3, "moved": {"4": 3}} [default: as many as now, none moved]
+    #[arg(long, env = "ASSIGNMENT", value_name = "FILE")]
+    pub assignment: Option<PathBuf>,
 
     /// How long calls under way may go on after a stop was asked for, in milliseconds
     #[arg(long, env = "DRAIN_TIMEOUT_MS", value_name = "MS", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(0..=600_000))]
@@ -84,6 +90,22 @@ pub enum SettingsError {
     /// A peer's address is not one.
     #[error("--peers: `{0}` is not an address such as http://127.0.0.1:50051")]
     Peer(String),
+    /// The assignment file cannot be used.
+    #[error("--assignment {}: {error}", path.display())]
+    Assignment {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: AssignmentError,
+    },
+    /// The assignment file cannot be read.
+    #[error("--assignment {} cannot be read: {error}", path.display())]
+    AssignmentFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
     /// The log's directives are not understood.
     #[error("--log: {0}")]
     Log(String),
@@ -93,13 +115,18 @@ impl Settings {
     /// Which branch is on which server.
     ///
     /// # Errors
-    /// The ordinal names no server.
+    /// The ordinal names no server, or the assignment file cannot be used.
     pub fn assignment(&self) -> Result<Assignment, SettingsError> {
         let servers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX).max(1);
         if self.server_ordinal >= servers {
             return Err(SettingsError::Ordinal { ordinal: self.server_ordinal, servers });
         }
-        Ok(Assignment::new(self.branches, servers))
+        let Some(path) = &self.assignment else { return Ok(Assignment::new(self.branches, servers)) };
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| SettingsError::AssignmentFile { path: path.clone(), error })?;
+        AssignmentFile::parse(&text)
+            .and_then(|file| Assignment::with_file(self.branches, servers, file))
+            .map_err(|error| SettingsError::Assignment { path: path.clone(), error })
     }
 }
 

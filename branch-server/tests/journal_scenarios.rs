@@ -23,6 +23,8 @@ mod other_programs;
 mod reading;
 #[path = "journal_scenarios/reopening.rs"]
 mod reopening;
+#[path = "journal_scenarios/retiring.rs"]
+mod retiring;
 #[path = "journal_scenarios/rows.rs"]
 mod rows;
 #[path = "journal_scenarios/small_disk.rs"]

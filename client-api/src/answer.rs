@@ -300,6 +300,8 @@ pub(crate) struct Branch {
     /// What is wrong and where.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) detail: String,
+    /// The ordinal of the branch server that keeps it.
+    pub(crate) server: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) accounts: Option<i64>,
     /// The last row of its journal.
@@ -307,6 +309,13 @@ pub(crate) struct Branch {
     pub(crate) sequence: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) epoch: Option<i64>,
+}
+
+impl Branch {
+    /// Whether its server can answer for it.
+    pub(crate) fn is_served(&self) -> bool {
+        matches!(self.state, "open" | "uninitialized")
+    }
 }
 
 /// Every branch of the bank.

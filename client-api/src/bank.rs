@@ -56,7 +56,7 @@ struct Group {
 impl Bank {
     /// Starts one conversation with every branch server of the settings. Servers that cannot be reached yet
     /// are tried again until they can.
-    pub(crate) fn connect(settings: &Settings, environment: &Environment) -> Bank {
+    pub(crate) fn connect(settings: &Settings, assignment: Assignment, environment: &Environment) -> Bank {
         let capacity = settings.queue_operations as usize;
         let lines: Vec<Line> = settings
             .branch_servers
@@ -68,8 +68,6 @@ impl Bank {
                 Line::open(url.to_string(), channel, queue, environment.entropy.clone())
             })
             .collect();
-        let servers = u32::try_from(lines.len()).unwrap_or(u32::MAX);
-        let assignment = Assignment::new(settings.branches, servers);
         Bank { assignment, lines, timeout: settings.request_timeout() }
     }
 

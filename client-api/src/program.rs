@@ -133,7 +133,7 @@ fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartE
     let (table, description) = routes::description();
     let openapi = description.to_json().map_err(|failure| internal(&failure))?;
     Ok(Arc::new(App {
-        bank: Bank::connect(settings, &environment),
+        bank: Bank::connect(settings, settings.assignment()?, &environment),
         metrics: Metrics::new(&table, settings.branch_servers.len()).map_err(|failure| internal(&failure))?,
         auth: settings.auth,
         entropy: environment.entropy,

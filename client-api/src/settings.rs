@@ -1,8 +1,10 @@
 //! The settings: each a flag and an environment variable.
 
 use axum::http::Uri;
+use bank_proto::{Assignment, AssignmentFile};
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What the client API can be told.
@@ -26,6 +28,11 @@ pub struct Settings {
     #[arg(long, env = "BRANCHES", value_name = "COUNT", default_value_t = 10,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(bank_proto::limits::BRANCHES)))]
     pub branches: u32,
+
+    /// File that says how many servers there were at the founding and which branches were moved since, the same for
+    /// every part of the bank: {"founding_servers": 3, "moved": {"4": 3}} [default: as many as now, none moved].
+    #[arg(long, env = "ASSIGNMENT", value_name = "FILE")]
+    pub assignment: Option<PathBuf>,
 
     /// Whether callers must sign in. `open` is a demonstration: everybody may do everything.
     #[arg(long, env = "AUTH", value_enum, default_value_t = Auth::Required)]
@@ -103,6 +110,14 @@ pub enum SettingsError {
         /// The URL that was given.
         url: String,
     },
+    /// An assignment file that cannot be read or used.
+    #[error("--assignment {}: {reason}", path.display())]
+    Assignment {
+        /// The file that was given.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// Log directives that cannot be read.
     #[error("--log: `{directives}` is neither a level nor a list of directives such as info,client_api=debug")]
     Log {
@@ -125,7 +140,24 @@ impl Settings {
                 return Err(SettingsError::BranchServerUrl { url: url.to_string() });
             }
         }
-        Ok(())
+        self.assignment().map(|_| ())
+    }
+
+    /// Which branch is on which server.
+    ///
+    /// # Errors
+    /// The assignment file cannot be read, or does not fit the other settings.
+    pub(crate) fn assignment(&self) -> Result<Assignment, SettingsError> {
+        let servers = u32::try_from(self.branch_servers.len()).unwrap_or(u32::MAX);
+        let Some(path) = &self.assignment else { return Ok(Assignment::new(self.branches, servers)) };
+        let failed = |reason: &dyn std::fmt::Display| SettingsError::Assignment {
+            path: path.clone(),
+            reason: reason.to_string(),
+        };
+        let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
+        AssignmentFile::parse(&text)
+            .and_then(|file| Assignment::with_file(self.branches, servers, file))
+            .map_err(|error| failed(&error))
     }
 
     pub(crate) fn request_timeout(&self) -> Duration {
@@ -180,6 +212,7 @@ mod tests {
             ["--branch-servers", "ftp://a"],
             ["--branch-servers", "localhost:50051"],
             ["--branch-servers", ""],
+            ["--assignment", "/there/is/no/such/file"],
         ] {
             assert!(check(&flags).is_err(), "{flags:?}");
         }

@@ -3,7 +3,7 @@
 //! - [`Money`], [`Currency`], [`Timestamp`]: exact amounts and the moment they were booked
 //! - [`CustomerId`], [`BranchId`], [`AccountNumber`], [`TransactionId`]: who and what
 //! - [`ErrorCode`]: every stable code with its HTTP status and gRPC code, in one table
-//! - [`Assignment`]: which branch server hosts which branch
+//! - [`Assignment`]: which branch server hosts which branch, and the file that says which were moved
 //! - [`wire`]: the messages, clients and servers generated from `bank.proto`
 
 #![forbid(unsafe_code)]
@@ -17,7 +17,7 @@ mod money;
 mod timestamp;
 
 pub use account_number::{AccountNumber, AccountSerial, InvalidAccountNumber};
-pub use assignment::Assignment;
+pub use assignment::{Assignment, AssignmentError, AssignmentFile};
 pub use currency::{Currency, InvalidCurrency};
 pub use error_code::{ERROR_DOMAIN, ErrorCode};
 pub use ids::{BranchId, CustomerId, InvalidBranchId, InvalidCustomerId};

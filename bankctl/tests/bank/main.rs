@@ -10,6 +10,7 @@
 //! - [`rolling_restart`]: every process told to stop, one by one, under load
 //! - [`serializable`]: what many callers saw, held against the journals
 //! - [`payers`]: customers who pay each other, and what must have become of it
+//! - [`moves`]: branches that move to a server more, and back, under load
 //! - [`network`]: the same while servers are cut off from each other
 //! - [`status`]: a running bank at a glance
 //! - [`transfers`]: kill -9 while money moves between branches
@@ -20,6 +21,7 @@
 mod backup;
 mod bench;
 mod crash;
+mod moves;
 mod network;
 mod payers;
 mod readme;

@@ -43,6 +43,7 @@ fn every_port_and_probe_is_one_that_the_programs_serve() {
 fn every_setting_is_one_that_the_programs_take() {
     every_overlay(settings::all_are_taken);
     every_overlay(settings::all_servers_are_named_in_order);
+    every_overlay(settings::the_assignment_is_there_and_fits);
 }
 
 #[test]

@@ -48,6 +48,9 @@ pub(crate) fn references_lead_somewhere(manifests: &Manifests) {
         for source in list(&container(workload)["envFrom"]) {
             manifests.named("ConfigMap", source["configMapRef"]["name"].as_str().expect("a ConfigMap"));
         }
+        for volume in list(&pod(workload)["volumes"]).iter().filter(|volume| volume["configMap"].is_object()) {
+            manifests.named("ConfigMap", volume["configMap"]["name"].as_str().expect("a ConfigMap"));
+        }
         let claims = list(&workload["spec"]["volumeClaimTemplates"]).iter().map(name);
         let volumes = list(&pod(workload)["volumes"]).iter().map(|volume| volume["name"].as_str().unwrap_or_default());
         let there: Vec<&str> = claims.chain(volumes).collect();

@@ -1,6 +1,7 @@
 //! Every environment variable and argument, against the settings that the programs know.
 
-use super::objects::{Manifests, container, list, name};
+use super::objects::{Manifests, container, list, name, pod};
+use bank_proto::{Assignment, AssignmentFile};
 use clap::{Args as _, Command};
 use serde_json::Value;
 
@@ -73,6 +74,25 @@ pub(crate) fn all_servers_are_named_in_order(manifests: &Manifests) {
         let value = |wanted: &str| &variables.iter().find(|(name, _)| name == wanted).expect("it is set").1;
         assert_eq!(*value("PEERS"), names.join(","));
         assert_eq!(*value("BRANCH_SERVERS"), names.join(","));
+    }
+}
+
+/// The assignment file stands where both programs look for it, and fits the other settings.
+pub(crate) fn the_assignment_is_there_and_fits(manifests: &Manifests) {
+    for workload in manifests.workloads() {
+        let variables = variables(manifests, workload);
+        let value = |wanted: &str| &variables.iter().find(|(name, _)| name == wanted).expect("it is set").1;
+        let (directory, file) = value("ASSIGNMENT").rsplit_once('/').expect("an absolute path");
+        let mount = list(&container(workload)["volumeMounts"]).iter().find(|mount| mount["mountPath"] == directory);
+        let mounted = &mount.expect("it is mounted")["name"];
+        let volume = list(&pod(workload)["volumes"]).iter().find(|volume| volume["name"] == *mounted);
+        let map = &volume.expect("a volume")["configMap"]["name"];
+        let map = manifests.named("ConfigMap", map.as_str().expect("a ConfigMap"));
+        let text = map["data"][file].as_str().expect("the file");
+        let servers = u32::try_from(value("PEERS").split(',').count()).expect("a small number");
+        let branches = value("BRANCHES").parse().expect("a number");
+        let assignment = AssignmentFile::parse(text).and_then(|file| Assignment::with_file(branches, servers, file));
+        assert!(assignment.is_ok(), "{}: {assignment:?}", name(workload));
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `columns`: a row and the columns it stands in
 //! - `copying`: a copy that grows with its original
 //! - `opening`: the steps from a directory to a journal that may serve
+//! - `retiring`: the steps by which a branch's books go on at another server
 //! - `wal_room`: room for the write-ahead log before it is needed
 //! - [`JournalReader`]: reading beside the writer, on a connection of its own
 
@@ -16,12 +17,14 @@ mod copying;
 mod open_error;
 mod opening;
 mod reader;
+mod retiring;
 mod schema;
 mod wal_room;
 
 pub use copying::{Copied, CopyError, Wanted, copy};
 pub use open_error::OpenError;
 pub use reader::JournalReader;
+pub use retiring::{Extent, Retirement, accept, confirm, retired_file, retirement};
 
 use super::checkpoint::Checkpointer;
 use super::lock::BranchLock;

@@ -121,12 +121,12 @@ impl Bank {
         }
     }
 
-    pub(super) fn assignment(&self) -> Assignment {
-        self.assignment
+    pub(crate) fn assignment(&self) -> &Assignment {
+        &self.assignment
     }
 
     /// Who does what takes long.
-    pub(super) fn workers(&self) -> Workers {
+    pub(crate) fn workers(&self) -> Workers {
         self.workers
     }
 
@@ -154,9 +154,14 @@ impl Bank {
         &self.last_audit
     }
 
-    /// All other servers, for what branches say to each other.
-    pub(super) fn all_inter_branch(&self) -> impl Iterator<Item = InterBranchServiceClient<Channel>> {
-        self.lines.iter().flatten().map(Line::client)
+    /// All other servers, by ordinal, for what branches say to each other.
+    pub(crate) fn all_inter_branch(&self) -> impl Iterator<Item = (u32, InterBranchServiceClient<Channel>)> {
+        (0..).zip(&self.lines).filter_map(|(ordinal, line)| Some((ordinal, line.as_ref()?.client())))
+    }
+
+    /// This server's ordinal.
+    pub(crate) fn server(&self) -> u32 {
+        self.server
     }
 
     /// The place of the one who reads an earlier row's books, when it is free.
@@ -216,16 +221,24 @@ impl Bank {
             let hosted = self.hosted.get(&branch).ok_or_else(|| Declined::new(ErrorCode::BranchUnavailable))?;
             return match hosted.get() {
                 Ok(branch) => Ok(Place::Here(branch)),
-                Err(_) => Err(Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch)),
+                Err(closed) => match closed.served_by.and_then(|ordinal| Some((ordinal, self.peer(ordinal)?))) {
+                    // Once only: when that server begins to give the books away, it sends whatever comes here.
+                    Some((ordinal, peer)) if journey.hops == 0 => Ok(Place::Peer(ordinal, peer)),
+                    _ => Err(Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch)),
+                },
             };
         }
         if journey.hops >= metadata::MAXIMUM_HOPS {
             return Err(Declined::new(ErrorCode::WrongBranch).with("branch_id", branch).with("owner", owner));
         }
-        match self.peers.get(owner as usize) {
-            Some(Some(peer)) => Ok(Place::Peer(owner, peer)),
-            _ => Err(Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch)),
+        match self.peer(owner) {
+            Some(peer) => Ok(Place::Peer(owner, peer)),
+            None => Err(Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch)),
         }
+    }
+
+    fn peer(&self, ordinal: u32) -> Option<&BankServiceClient<Channel>> {
+        self.peers.get(ordinal as usize)?.as_ref()
     }
 
     /// Sends operations to where they belong. Every tag comes back through `results` exactly once,
@@ -301,7 +314,7 @@ impl Bank {
 
     /// The branch that an operation belongs to, and its id.
     fn route(&self, operation: &mut wire::Operation, journey: &Journey) -> Result<(BranchId, IdOrigin), Declined> {
-        let routed = inbound::route(operation, self.assignment, &self.entropy);
+        let routed = inbound::route(operation, &self.assignment, &self.entropy);
         if tracing::enabled!(tracing::Level::DEBUG) {
             let branch = routed.as_ref().ok().map(|(branch, _)| branch.get());
             let (operation, request_id) = inbound::describe(operation);
@@ -341,7 +354,7 @@ impl Bank {
         id: IdOrigin,
         principal: &Arc<str>,
     ) -> Result<Request, Declined> {
-        inbound::request(operation, branch, id, self.assignment, &self.entropy, principal)
+        inbound::request(operation, branch, id, &self.assignment, &self.entropy, principal)
     }
 
     /// All results of one message, in the order of its operations.

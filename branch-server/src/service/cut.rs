@@ -123,7 +123,7 @@ impl Bank {
         deadline: Instant,
     ) -> (u64, BTreeMap<BranchId, Result<Arc<BranchCut>, Declined>>) {
         let mut asked = JoinSet::new();
-        for mut peer in self.all_inter_branch() {
+        for (_, mut peer) in self.all_inter_branch() {
             asked.spawn(
                 async move { tokio::time::timeout_at(deadline, peer.take_cut(TakeCutRequest { number })).await },
             );

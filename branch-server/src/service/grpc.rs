@@ -354,7 +354,12 @@ impl BankService for BankEdge {
                     })),
                 }
             }
-            branches.sort_by_key(|branch| branch.branch_id);
+            // While a branch moves, two servers speak of it: the one that serves it knows.
+            let serves = |branch: &wire::Branch| {
+                matches!(branch.state(), wire::BranchState::Open | wire::BranchState::Uninitialized)
+            };
+            branches.sort_by_key(|branch| (branch.branch_id, !serves(branch)));
+            branches.dedup_by_key(|branch| branch.branch_id);
         }
         Ok(Response::new(wire::ListBranchesResponse {
             branches,

@@ -22,6 +22,8 @@ pub(crate) struct Closed {
     pub(crate) state: BranchState,
     /// What is wrong and where, for callers; the log knows more.
     pub(crate) told: String,
+    /// The ordinal of the server that serves it until its books come here.
+    pub(crate) served_by: Option<u32>,
 }
 
 /// A branch that serves.
@@ -49,13 +51,24 @@ impl Hosted {
     /// A branch that refuses to serve, and why.
     #[must_use]
     pub(crate) fn damaged(told: String) -> Hosted {
-        Hosted(RwLock::new(HostedState::Closed(Closed { state: BranchState::Damaged, told })))
+        Hosted::closed(BranchState::Damaged, told, None)
     }
 
     /// A branch that cannot be opened now and is tried again, and why.
     #[must_use]
     pub(crate) fn unavailable(told: String) -> Hosted {
-        Hosted(RwLock::new(HostedState::Closed(Closed { state: BranchState::Unavailable, told })))
+        Hosted::closed(BranchState::Unavailable, told, None)
+    }
+
+    /// A branch that moves here and that another server still serves.
+    #[must_use]
+    pub(crate) fn served_by(ordinal: u32) -> Hosted {
+        let told = format!("server {ordinal} serves it until its books come here");
+        Hosted::closed(BranchState::Unavailable, told, Some(ordinal))
+    }
+
+    fn closed(state: BranchState, told: String, served_by: Option<u32>) -> Hosted {
+        Hosted(RwLock::new(HostedState::Closed(Closed { state, told, served_by })))
     }
 
     /// The branch, or why it does not serve.

@@ -28,7 +28,7 @@ pub(super) fn invalid(code: ErrorCode, field: &str, reason: impl ToString) -> De
 /// Why no branch can be named.
 pub(super) fn route(
     operation: &mut wire::Operation,
-    bank: Assignment,
+    bank: &Assignment,
     entropy: &Entropy,
 ) -> Result<(BranchId, IdOrigin), Declined> {
     let Some(kind) = &mut operation.kind else {
@@ -148,7 +148,7 @@ pub(super) fn describe(operation: &wire::Operation) -> (&'static str, Option<&st
     (name, caller.map(|caller| caller.request_id.as_str()).filter(|id| !id.is_empty()))
 }
 
-fn owner_of(kind: &Kind, bank: Assignment) -> Result<BranchId, Declined> {
+fn owner_of(kind: &Kind, bank: &Assignment) -> Result<BranchId, Declined> {
     let by_customer = |number: i64| customer_id(number, "customer_id").map(|id| id.home_branch(bank.branches()));
     let by_account = |text: &str| account_number(text, bank).map(AccountNumber::branch);
     let either = |customer: i64, account: &str| match (customer, account) {
@@ -187,7 +187,7 @@ pub(super) fn request(
     operation: wire::Operation,
     owner: BranchId,
     id: IdOrigin,
-    bank: Assignment,
+    bank: &Assignment,
     entropy: &Entropy,
     principal: &Arc<str>,
 ) -> Result<Request, Declined> {
@@ -204,7 +204,7 @@ fn order(
     operation: wire::Operation,
     owner: BranchId,
     key: Key,
-    bank: Assignment,
+    bank: &Assignment,
     entropy: &Entropy,
     principal: &Arc<str>,
 ) -> Result<Order, Declined> {
@@ -224,7 +224,7 @@ fn order(
     })
 }
 
-fn question(operation: wire::Operation, bank: Assignment) -> Result<Read, Declined> {
+fn question(operation: wire::Operation, bank: &Assignment) -> Result<Read, Declined> {
     match operation.kind {
         Some(Kind::Query(question)) => Ok(Read::Balance {
             target: match question.account_number.as_str() {
@@ -256,7 +256,7 @@ fn draft(
     operation: wire::Operation,
     owner: BranchId,
     key: TransactionKey,
-    bank: Assignment,
+    bank: &Assignment,
     entropy: &Entropy,
 ) -> Result<Draft, Declined> {
     let channel = |caller: Option<wire::Caller>| caller.map(|caller| caller.channel);
@@ -331,7 +331,7 @@ fn transfer(
     order: wire::TransferRequest,
     owner: BranchId,
     key: TransactionKey,
-    bank: Assignment,
+    bank: &Assignment,
 ) -> Result<Draft, Declined> {
     let (payer, amount) = movement(order.customer_id, &order.account_number, &order.amount, &order.currency, bank)?;
     let (branch, target) = payee(order.to_customer_id, &order.to_account_number, bank)?;
@@ -345,7 +345,7 @@ fn transfer(
 }
 
 /// Who is paid: the branch, and the account or customer there.
-fn payee(customer: i64, account: &str, bank: Assignment) -> Result<(BranchId, Target), Declined> {
+fn payee(customer: i64, account: &str, bank: &Assignment) -> Result<(BranchId, Target), Declined> {
     match (customer, account) {
         (number, "") => {
             let customer = customer_id(number, "to_customer_id")?;
@@ -446,7 +446,7 @@ fn movement(
     account: &str,
     amount: &str,
     currency_text: &str,
-    bank: Assignment,
+    bank: &Assignment,
 ) -> Result<(Target, AskedAmount), Declined> {
     let bad_amount = |error| invalid(ErrorCode::InvalidAmount, "amount", error);
     let target = match account {
@@ -474,7 +474,7 @@ pub(super) fn customer_id(number: i64, field: &str) -> Result<CustomerId, Declin
 }
 
 /// A branch of this bank.
-pub(super) fn branch_id(number: i64, bank: Assignment) -> Result<BranchId, Declined> {
+pub(super) fn branch_id(number: i64, bank: &Assignment) -> Result<BranchId, Declined> {
     match u32::try_from(number) {
         Ok(number) if number > bank.branches() => Err(Declined::new(ErrorCode::BranchNotFound)),
         _ => BranchId::new(number).map_err(|error| invalid(ErrorCode::InvalidBranchId, "branch_id", error)),
@@ -482,11 +482,11 @@ pub(super) fn branch_id(number: i64, bank: Assignment) -> Result<BranchId, Decli
 }
 
 /// An account number of a branch of this bank.
-pub(super) fn account_number(text: &str, bank: Assignment) -> Result<AccountNumber, Declined> {
+pub(super) fn account_number(text: &str, bank: &Assignment) -> Result<AccountNumber, Declined> {
     account_number_in(text, "account_number", bank)
 }
 
-pub(super) fn account_number_in(text: &str, field: &str, bank: Assignment) -> Result<AccountNumber, Declined> {
+pub(super) fn account_number_in(text: &str, field: &str, bank: &Assignment) -> Result<AccountNumber, Declined> {
     let number: AccountNumber = text.parse().map_err(|error| invalid(ErrorCode::InvalidAccountNumber, field, error))?;
     if bank.server_of(number.branch()).is_none() {
         return Err(Declined::new(ErrorCode::AccountNotFound));
@@ -614,7 +614,7 @@ mod tests {
 
     #[test]
     fn any_bytes_are_an_operation_or_refused_without_panic() {
-        let (bank, entropy) = (Assignment::new(10, 1), Entropy::from_seed(1));
+        let (bank, entropy) = (&Assignment::new(10, 1), Entropy::from_seed(1));
         let principal: Arc<str> = OPEN_PRINCIPAL.into();
         bolero::check!().for_each(|bytes| {
             let Ok(mut operation) = wire::Operation::decode(bytes) else { return };
@@ -629,7 +629,7 @@ mod tests {
     }
 
     fn fingerprint(amount: &str, memo: &str) -> [u8; 16] {
-        let (bank, entropy) = (Assignment::new(10, 1), Entropy::from_seed(1));
+        let (bank, entropy) = (&Assignment::new(10, 1), Entropy::from_seed(1));
         let order = wire::DepositRequest {
             account_number: "0001000000000145".to_owned(),
             amount: amount.to_owned(),

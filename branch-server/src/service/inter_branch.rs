@@ -3,12 +3,15 @@
 //!
 //! - [`speaking`]: the conversation with another server, at the payers' end
 //! - [`listening`]: the same at the payees' end
+//! - [`hand_over`]: a branch's books that move from one server to another
 //! - [`translation`]: wire types <-> the bank's own words
 
+mod hand_over;
 mod listening;
 mod speaking;
 mod translation;
 
+pub(crate) use hand_over::IncomingBooks;
 pub(super) use speaking::Line;
 
 use super::bank::{Bank, Place, queue_refusal};
@@ -16,6 +19,7 @@ use super::cut;
 use super::forward::Journey;
 use super::hosted::OpenBranch;
 use super::outbound;
+use crate::moving::Leaving;
 use crate::teller::{Answered, Declined, Job};
 use crate::transfers::{Greeted, Heard, Message, arrival, ask_of_peer, heard};
 use bank_proto::wire;
@@ -32,13 +36,13 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The face that a branch server shows to its peers.
 #[derive(Clone)]
-pub(crate) struct InterBranchEdge(Arc<Bank>);
+pub(crate) struct InterBranchEdge(Arc<Bank>, Leaving);
 
 impl InterBranchEdge {
-    /// The face of this bank.
+    /// The face of this bank, and of what this server has for others.
     #[must_use]
-    pub(crate) fn new(bank: Arc<Bank>) -> InterBranchEdge {
-        InterBranchEdge(bank)
+    pub(crate) fn new(bank: Arc<Bank>, leaving: Leaving) -> InterBranchEdge {
+        InterBranchEdge(bank, leaving)
     }
 }
 
@@ -51,6 +55,22 @@ impl InterBranchService for InterBranchEdge {
         request: Request<tonic::Streaming<wire::DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
         Ok(Response::new(listening::answers(self.0.clone(), request.into_inner())))
+    }
+
+    type HandOverStream = hand_over::Answers;
+
+    async fn hand_over(
+        &self,
+        request: Request<wire::HandOverRequest>,
+    ) -> Result<Response<Self::HandOverStream>, Status> {
+        Ok(Response::new(hand_over::answers(&self.0, &self.1, request.into_inner()).await?))
+    }
+
+    async fn confirm_hand_over(
+        &self,
+        request: Request<wire::ConfirmHandOverRequest>,
+    ) -> Result<Response<wire::ConfirmHandOverResponse>, Status> {
+        Ok(Response::new(hand_over::confirmed(&self.0, &self.1, request.into_inner()).await?))
     }
 
     async fn greet(&self, request: Request<wire::GreetRequest>) -> Result<Response<wire::GreetResponse>, Status> {

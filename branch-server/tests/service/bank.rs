@@ -98,6 +98,7 @@ pub(crate) fn settings() -> Settings {
         branches: 10,
         server_ordinal: 0,
         peers: Vec::new(),
+        assignment: None,
         drain_timeout_ms: 20_000,
         audit_interval_ms: 0,
         clearing_limit_minor_units: 0,

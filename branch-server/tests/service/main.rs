@@ -10,6 +10,7 @@ mod deliveries;
 mod holds;
 mod late;
 mod linked;
+mod moves;
 mod raw;
 mod restored;
 mod returns;

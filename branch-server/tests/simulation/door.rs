@@ -35,6 +35,7 @@ impl Door {
             http: ([127, 0, 0, 1], 5002).into(),
             branch_servers: (0..SERVERS).map(address).collect(),
             branches: BRANCHES,
+            assignment: None,
             auth: Auth::Open,
             auth_open_anywhere: false,
             request_timeout_ms: 1_500,

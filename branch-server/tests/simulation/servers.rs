@@ -103,6 +103,7 @@ impl Servers {
             server_ordinal: server,
             peers: (0..SERVERS).map(|server| format!("http://{}:{PORT}", name(server))).collect(),
             drain_timeout_ms: 1_000,
+            assignment: None,
             audit_interval_ms: 500,
             // Now and then something is refused for it.
             clearing_limit_minor_units: 200_000,

@@ -89,26 +89,29 @@ impl Bank {
     /// servers' auditors say.
     pub(crate) async fn branches(&self, request_id: &str) -> (Vec<Branch>, Audit) {
         let mut answers = JoinSet::new();
-        for line in &self.lines {
+        for (server, line) in (0..).zip(&self.lines) {
             let mut client = line.client();
             let request = wire::ListBranchesRequest { local_only: true };
             let request = request_for(request, self.timeout.min(BRANCHES_TIMEOUT), request_id);
-            answers.spawn(async move { client.list_branches(request).await });
+            answers.spawn(async move { client.list_branches(request).await.map(|told| (server, told)) });
         }
         let mut branches: Vec<Branch> = (1..=i64::from(self.assignment.branches()))
             .filter_map(|number| BranchId::new(number).ok())
-            .map(wire::unreachable_branch)
+            .filter_map(|branch| Some(wire::unreachable_branch(branch, self.assignment.server_of(branch)?)))
             .collect();
         let mut audit = Audit::default();
         while let Some(answer) = answers.join_next().await {
             match answer {
-                Ok(Ok(told)) => {
+                Ok(Ok((server, told))) => {
                     let told = told.into_inner();
                     audit = audit.and(wire::audit(told.audit));
                     for branch in told.branches {
                         let place = usize::try_from(branch.branch_id).ok().and_then(|number| number.checked_sub(1));
-                        if let Some(place) = place.and_then(|place| branches.get_mut(place)) {
-                            *place = wire::branch(branch);
+                        // While a branch moves, two servers speak of it: the one that serves it knows.
+                        if let Some(place) = place.and_then(|place| branches.get_mut(place))
+                            && !place.is_served()
+                        {
+                            *place = wire::branch(branch, server);
                         }
                     }
                 }

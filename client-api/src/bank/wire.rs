@@ -400,7 +400,7 @@ pub(super) fn history(account_number: String, wire: proto::ListTransactionsRespo
 }
 
 /// A branch as its server sees it.
-pub(super) fn branch(wire: proto::Branch) -> answer::Branch {
+pub(super) fn branch(wire: proto::Branch, server: u32) -> answer::Branch {
     let state = match wire.state() {
         proto::BranchState::Uninitialized => "uninitialized",
         proto::BranchState::Open => "open",
@@ -413,6 +413,7 @@ pub(super) fn branch(wire: proto::Branch) -> answer::Branch {
         branch_id: wire.branch_id,
         state,
         detail: wire.detail,
+        server,
         accounts: Some(wire.accounts),
         sequence: Some(wire.sequence),
         epoch: Some(wire.epoch),
@@ -420,11 +421,12 @@ pub(super) fn branch(wire: proto::Branch) -> answer::Branch {
 }
 
 /// A branch whose server does not answer.
-pub(super) fn unreachable_branch(branch: BranchId) -> answer::Branch {
+pub(super) fn unreachable_branch(branch: BranchId, server: u32) -> answer::Branch {
     answer::Branch {
         branch_id: branch.get(),
         state: "unreachable",
         detail: "its server does not answer".to_owned(),
+        server,
         accounts: None,
         sequence: None,
         epoch: None,

@@ -228,11 +228,13 @@ async fn a_server_that_tells_no_branches_makes_them_unreachable() {
         {
           "branch_id": 1,
           "detail": "its server does not answer",
+          "server": 0,
           "state": "unreachable"
         },
         {
           "branch_id": 2,
           "detail": "its server does not answer",
+          "server": 0,
           "state": "unreachable"
         }
       ],

@@ -2,6 +2,7 @@
 //! cover it, so it is held against what is known elsewhere.
 
 use super::OpenError;
+use super::retiring::Retirement;
 use super::schema::FORMAT;
 use crate::journal::tide::{Mark, TIDE_FILE};
 use bank_proto::BranchId;
@@ -14,8 +15,8 @@ pub(super) struct BranchRow {
     branches: i64,
     format: i64,
     epoch: i64,
-    /// The branch moved to another server.
-    pub(super) retired: bool,
+    /// Whether the branch moved to another server.
+    pub(super) retirement: Retirement,
 }
 
 /// The row, if it is of this branch of a bank of so many, in a format that is known here.
@@ -74,7 +75,7 @@ fn read(connection: &Connection, path: &Path) -> Result<BranchRow, OpenError> {
             branches: row.get(1)?,
             format: row.get(2)?,
             epoch: row.get(3)?,
-            retired: row.get(4)?,
+            retirement: Retirement::from_column(row.get(4)?),
         })
     };
     let row = connection.query_row(sql, [], take).optional();

@@ -92,8 +92,10 @@ pub fn copy(
     let mark = tide::read(from, wanted.branch);
     take_back_interrupted(&source_path).map_err(reading)?;
     let source = read_only(&source_path).map_err(reading)?;
-    if branch_row::check(&source, &source_path, wanted.branch, wanted.branches)?.retired {
-        return Err(OpenError::Retired { path: source_path }.into());
+    if let Some(server) =
+        branch_row::check(&source, &source_path, wanted.branch, wanted.branches)?.retirement.successor()
+    {
+        return Err(OpenError::Retired { path: source_path, server }.into());
     }
     branch_row::check_epoch(&source, &source_path, mark)?;
     let original = state(&source).map_err(reading)?;
@@ -148,7 +150,7 @@ fn take_back_interrupted(path: &Path) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -156,7 +158,7 @@ fn read_only(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn writable(path: &Path) -> rusqlite::Result<Connection> {
+pub(super) fn writable(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;

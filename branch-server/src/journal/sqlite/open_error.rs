@@ -101,10 +101,12 @@ pub enum OpenError {
         expected: u32,
     },
     /// The branch moved to another server; this copy must never serve again.
-    #[error("{} is retired: the branch moved to another server, where its books go on", path.display())]
+    #[error("{} is retired: the branch moved to server {server}, where its books go on", path.display())]
     Retired {
         /// Which file.
         path: PathBuf,
+        /// The ordinal of the server that it was promised or given to.
+        server: u32,
     },
 }
 

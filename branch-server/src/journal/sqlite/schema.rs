@@ -19,7 +19,7 @@ CREATE TABLE branch (
     branches INTEGER NOT NULL,
     format   INTEGER NOT NULL,
     epoch    INTEGER NOT NULL,
-    retired  INTEGER NOT NULL DEFAULT 0
+    retired  INTEGER NOT NULL DEFAULT 0 -- n: promised to server n - 1; -n: that server has it
 ) STRICT;
 
 CREATE TABLE journal (
@@ -126,8 +126,8 @@ pub(super) fn create_or_check(
     if application != APPLICATION_ID {
         return Err(OpenError::NotAJournal { path: path.to_owned() });
     }
-    if branch_row::check(connection, path, branch, branches)?.retired {
-        return Err(OpenError::Retired { path: path.to_owned() });
+    if let Some(server) = branch_row::check(connection, path, branch, branches)?.retirement.successor() {
+        return Err(OpenError::Retired { path: path.to_owned(), server });
     }
     Ok(false)
 }

@@ -8,7 +8,7 @@ use bank_proto::{
 };
 use std::collections::BTreeMap;
 
-pub(super) fn place(order: wire::HoldRequest, key: TransactionKey, bank: Assignment) -> Result<Draft, Declined> {
+pub(super) fn place(order: wire::HoldRequest, key: TransactionKey, bank: &Assignment) -> Result<Draft, Declined> {
     let (target, amount) = movement(order.customer_id, &order.account_number, &order.amount, &order.currency, bank)?;
     let life_seconds = order.expires_in_seconds.unwrap_or(limits::DEFAULT_HOLD_SECONDS);
     if !(1..=limits::HOLD_SECONDS).contains(&life_seconds) {
@@ -27,7 +27,7 @@ pub(super) fn capture(
     order: wire::CaptureRequest,
     owner: BranchId,
     key: TransactionKey,
-    bank: Assignment,
+    bank: &Assignment,
 ) -> Result<Draft, Declined> {
     let hold = hold_id(&order.hold_transaction_id)?.key;
     let (branch, target) = payee(order.to_customer_id, &order.to_account_number, bank)?;

@@ -21,7 +21,7 @@ pub(in crate::service) fn weight(operation: &wire::Operation) -> usize {
 /// What is wrong with one of them, naming its place; or with all of them together.
 pub(super) fn route(
     linked: &mut wire::LinkedOperations,
-    bank: Assignment,
+    bank: &Assignment,
     entropy: &Entropy,
 ) -> Result<BranchId, Declined> {
     let count = linked.operations.len();
@@ -53,7 +53,7 @@ pub(super) fn route(
 pub(super) fn request(
     operation: wire::Operation,
     owner: BranchId,
-    bank: Assignment,
+    bank: &Assignment,
     entropy: &Entropy,
     principal: &Arc<str>,
 ) -> Result<Request, Declined> {

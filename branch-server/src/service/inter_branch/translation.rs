@@ -45,7 +45,7 @@ pub(super) fn message(message: Message) -> wire::PairMessage {
 }
 
 /// Wire -> bank's words, at the payees' branch.
-pub(super) fn message_from(message: wire::PairMessage, bank: Assignment) -> Result<Message, Declined> {
+pub(super) fn message_from(message: wire::PairMessage, bank: &Assignment) -> Result<Message, Declined> {
     let source = branch(message.source_branch_id, "source_branch_id", bank)?;
     let destination = branch(message.destination_branch_id, "destination_branch_id", bank)?;
     if source == destination {
@@ -69,7 +69,7 @@ pub(super) fn message_from(message: wire::PairMessage, bank: Assignment) -> Resu
     })
 }
 
-pub(super) fn branch(number: u32, field: &str, bank: Assignment) -> Result<BranchId, Declined> {
+pub(super) fn branch(number: u32, field: &str, bank: &Assignment) -> Result<BranchId, Declined> {
     let branch = BranchId::new(i64::from(number)).ok().filter(|branch| branch.get() <= bank.branches());
     branch.ok_or_else(|| inbound::invalid(ErrorCode::InvalidBranchId, field, "must be a branch of this bank"))
 }
@@ -78,7 +78,7 @@ fn delivery(
     item: wire::Delivery,
     source: BranchId,
     destination: BranchId,
-    bank: Assignment,
+    bank: &Assignment,
 ) -> Result<Delivery, Declined> {
     let bad = |field: &str, reason: &str| inbound::invalid(ErrorCode::InvalidRequest, field, reason);
     let id: TransactionId = item
@@ -125,7 +125,12 @@ fn delivery(
     })
 }
 
-fn account(text: &str, field: &str, branch: BranchId, bank: Assignment) -> Result<bank_proto::AccountSerial, Declined> {
+fn account(
+    text: &str,
+    field: &str,
+    branch: BranchId,
+    bank: &Assignment,
+) -> Result<bank_proto::AccountSerial, Declined> {
     let number = inbound::account_number_in(text, field, bank)?;
     if number.branch() == branch {
         return Ok(number.serial());
