@@ -1,6 +1,6 @@
 //! `bankctl move`: which branch server keeps which branch, in the assignment file that all parts of the bank read.
 //!
-//! - [`plan`]: which branches move
+//! - [`mod@plan`]: which branches move
 
 mod plan;
 
