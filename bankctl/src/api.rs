@@ -43,12 +43,6 @@ impl Api {
         self.runtime.block_on(ask).map_err(|error: reqwest::Error| no_answer(&self.url, &error))
     }
 
-    /// An answer's text.
-    pub(crate) fn text(&self, path: &str) -> Result<String, ApiError> {
-        let ask = async { self.client.get(format!("{}{path}", self.url)).send().await?.text().await };
-        self.runtime.block_on(ask).map_err(|error| no_answer(&self.url, &error))
-    }
-
     /// Lets time pass.
     pub(crate) fn wait(&self, time: Duration) {
         self.runtime.block_on(async { tokio::time::sleep(time).await });

@@ -3,6 +3,7 @@
 use crate::api::{Api, ApiError};
 use crate::exit::{self, Exit};
 use crate::output;
+use indicatif::HumanBytes;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -22,8 +23,8 @@ pub(crate) struct Arguments {
 
 /// What was seen.
 struct Status {
-    /// By ordinal: whether the client API reaches it.
-    servers: BTreeMap<u64, bool>,
+    /// What `/health` says of each, in the order of their ordinals.
+    servers: Vec<Value>,
     branches: Vec<Branch>,
     /// Sums of the customers' accounts, by kind and currency, as of one moment; None while a branch is away.
     books: Option<Value>,
@@ -71,7 +72,7 @@ fn look(arguments: &Arguments) -> Result<Status, ApiError> {
         under_way: positions.as_ref().map(|positions| under_way(positions, number(told))),
     });
     Ok(Status {
-        servers: servers(&api.text("/metrics")?),
+        servers: list(&health["servers"]).cloned().collect(),
         branches: branches.collect(),
         books,
         audit: health["audit"].clone(),
@@ -108,22 +109,19 @@ fn under_way(positions: &Value, branch: u64) -> (u64, u64) {
     })
 }
 
-/// `florin_branch_server_connected{server="0"} 1`
-fn servers(metrics: &str) -> BTreeMap<u64, bool> {
-    let server = |line: &str| {
-        let (ordinal, value) = line.strip_prefix("florin_branch_server_connected{server=\"")?.split_once("\"} ")?;
-        Some((ordinal.parse().ok()?, value.trim() == "1"))
-    };
-    metrics.lines().filter_map(server).collect()
-}
-
 impl Status {
     fn print(&self) {
         let head = ["branch", "server", "state", "accounts", "rows", "rows a second", "epoch", "sent", "coming"];
         let rows: Vec<Vec<String>> = self.branches.iter().map(|branch| self.row(branch)).collect();
         output::result(&output::table(&head, &rows));
-        let reached = self.servers.values().filter(|reached| **reached).count();
+        let reached = self.servers.iter().filter(|server| server["reached"] == true).count();
         output::result(&format!("servers: {reached} of {} reached", self.servers.len()));
+        for server in &self.servers {
+            if let Some(free) = server["disk_free_bytes"].as_u64() {
+                let full = if server["takes_orders"] == false { ": FULL, its branches take no orders" } else { "" };
+                output::result(&format!("server {}: {} free on its disk{full}", server["server"], HumanBytes(free)));
+            }
+        }
         match &self.books {
             Some(books) => self.print_books(books),
             None => output::result("books: not known while a branch is away"),
@@ -180,10 +178,9 @@ impl Status {
             told["coming_under_way"] = json!(branch.under_way.map(|(_, to)| to));
             told
         });
-        let servers = self.servers.iter().map(|(ordinal, reached)| json!({"server": ordinal, "reached": reached}));
         json!({
             "healthy": self.is_healthy,
-            "servers": servers.collect::<Vec<_>>(),
+            "servers": self.servers,
             "branches": branches.collect::<Vec<_>>(),
             "lines": self.books.as_ref().map(|books| &books["lines"]),
             "in_flight": self.books.as_ref().map(|books| &books["in_flight"]),
@@ -210,12 +207,5 @@ mod tests {
         let interval = Duration::from_millis(500);
         assert_eq!(rate(Some(1_000), Some(1_100), interval), Some(200));
         assert_eq!((rate(None, Some(1_000_000), interval), rate(Some(5), None, interval)), (None, None));
-    }
-
-    #[test]
-    fn servers_are_read_from_the_metrics() {
-        let metrics = "# TYPE florin_branch_server_connected gauge\nflorin_branch_server_connected{server=\"1\"} 0\n\
-                       florin_branch_server_connected{server=\"0\"} 1\nother{server=\"7\"} 1\n";
-        assert_eq!(servers(metrics), BTreeMap::from([(0, true), (1, false)]));
     }
 }

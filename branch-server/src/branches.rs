@@ -44,12 +44,13 @@ pub(crate) struct Teller {
 impl Teller {
     /// Starts the thread.
     ///
-    /// What leaves for other branches goes into `parcels`; the desk's outbox, which an earlier owner left
+    /// The books were opened from the snapshot of row `opened_from`. What leaves for other branches goes into `parcels`; the desk's outbox, which an earlier owner left
     /// behind, goes there first.
     pub(crate) fn start(
         branch: BranchId,
         directory: PathBuf,
         mut desk: Desk,
+        opened_from: Sequence,
         parcels: mpsc::UnboundedSender<Vec<Parcel>>,
         machine: Machine,
     ) -> Result<Teller, Fatal> {
@@ -57,18 +58,24 @@ impl Teller {
         let _ = parcels.send(desk.outbox()?);
         let epoch = desk.journal().epoch();
         let mut snapshots = Snapshots::new(branch, directory.clone(), desk.journal().last_sequence());
+        show_snapshot(branch, opened_from);
         let (newest, synced) = watch::channel(desk.journal().last_sequence());
         let label = branch.to_string();
         let commits = metrics::counter!("florin_group_commits_total", "branch" => label.clone());
         let rows = metrics::counter!("florin_journal_rows_total", "branch" => label.clone());
         let full = metrics::counter!("florin_storage_full_total", "branch" => label.clone());
         let seconds = metrics::histogram!("florin_batch_seconds", "branch" => label.clone());
+        let commit_seconds = metrics::histogram!("florin_group_commit_seconds", "branch" => label.clone());
+        let commit_rows = metrics::histogram!("florin_group_commit_rows", "branch" => label.clone());
         let holds = metrics::gauge!("florin_open_holds", "branch" => label.clone());
         let sequence = metrics::gauge!("florin_journal_sequence", "branch" => label);
+        sequence.set(desk.journal().last_sequence() as f64);
         let between = move |desk: &Desk, report: BatchReport| {
             seconds.record(report.elapsed);
             if report.rows > 0 {
                 commits.increment(1);
+                commit_seconds.record(report.commit);
+                commit_rows.record(u32::try_from(report.rows).unwrap_or(u32::MAX));
                 rows.increment(report.rows as u64);
                 sequence.set(desk.journal().last_sequence() as f64);
                 holds.set(u32::try_from(desk.open_holds()).unwrap_or(u32::MAX));
@@ -145,8 +152,9 @@ impl Snapshots {
         self.last = sequence;
         let (branch, directory) = (self.branch, self.directory.clone());
         let (payload, head) = (desk.snapshot(), desk.journal().head());
-        let write = move || {
-            if let Err(error) = derived::write_snapshot(&directory, branch, sequence, head, &payload) {
+        let write = move || match derived::write_snapshot(&directory, branch, sequence, head, &payload) {
+            Ok(()) => show_snapshot(branch, sequence),
+            Err(error) => {
                 tracing::warn!(%branch, %error, "a snapshot was not written; the next opening takes longer");
             }
         };
@@ -155,9 +163,14 @@ impl Snapshots {
     }
 }
 
+/// Shows operators up to which row the books are written down: an opening folds what comes after.
+fn show_snapshot(branch: BranchId, sequence: Sequence) {
+    metrics::gauge!("florin_snapshot_sequence", "branch" => branch.to_string()).set(sequence as f64);
+}
+
 /// Shows operators the one state that a branch is in.
 pub(crate) fn report_state(branch: BranchId, state: &'static str) {
-    for each in ["open", "damaged", "unavailable"] {
+    for each in ["open", "damaged", "unavailable", "away"] {
         let value = if each == state { 1.0 } else { 0.0 };
         metrics::gauge!("florin_branch_state", "branch" => branch.to_string(), "state" => each).set(value);
     }

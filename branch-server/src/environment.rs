@@ -3,6 +3,7 @@
 
 use crate::journal::{Journal, SqliteJournal};
 use bank_proto::{BranchId, Timestamp, TransactionKey};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
@@ -19,10 +20,15 @@ pub struct Environment {
     pub connect: Box<dyn Fn(&Endpoint) -> Channel + Send + Sync>,
     /// What stands between a branch's teller and its journal; nothing in a bank in earnest.
     pub decorate: Arc<dyn Fn(BranchId, SqliteJournal) -> Box<dyn Journal> + Send + Sync>,
+    /// How many bytes are free for this process on the file system of a directory.
+    pub free_bytes: FreeBytes,
     /// Ends the process, because a branch's disk can no longer be trusted. What was not answered by then never
     /// is. The process must not go on when this returns.
     pub end: Arc<dyn Fn(BranchId) + Send + Sync>,
 }
+
+/// Says how many bytes are free for this process on the file system of a directory.
+pub type FreeBytes = Arc<dyn Fn(&Path) -> std::io::Result<u64> + Send + Sync>;
 
 /// The exit code of a process that can no longer trust its disk.
 const EXIT_INTERNAL: i32 = 70;
@@ -37,6 +43,10 @@ impl Environment {
             workers: Workers::Threads,
             connect: Box::new(Endpoint::connect_lazy),
             decorate: Arc::new(|_, journal| Box::new(journal)),
+            free_bytes: Arc::new(|directory| {
+                let space = rustix::fs::statvfs(directory)?;
+                Ok(space.f_bavail.saturating_mul(space.f_frsize))
+            }),
             end: Arc::new(|_| std::process::exit(EXIT_INTERNAL)),
         }
     }

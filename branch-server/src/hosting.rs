@@ -131,10 +131,12 @@ impl Opener {
             }
         };
         let (reader, folded_rows) = (Arc::new(Mutex::new(opened.reader)), opened.folded_rows);
+        let opened_from = opened.desk.journal().last_sequence() - folded_rows;
         let (sender, parcels) = mpsc::unbounded_channel();
         let (machine, mut desk) = (self.machine.clone(), opened.desk);
         desk.limit_clearing(self.clearing_limit);
-        let teller = Teller::start(branch, directory, desk, sender, machine).map_err(|error| system(&error))?;
+        let teller =
+            Teller::start(branch, directory, desk, opened_from, sender, machine).map_err(|error| system(&error))?;
         tracing::info!(%branch, folded_rows, "the branch is open");
         report_state(branch, "open");
         let (epoch, watchers) = (teller.epoch(), Arc::new(Watchers::default()));
@@ -247,10 +249,14 @@ impl Opener {
             ),
             Arrival::NotYet(told) => (Hosted::unavailable(told.clone()), told),
         };
+        let is_served = state.is_served_elsewhere();
         bank.change(late.branch, state);
         if logged != late.logged {
             postpone(late.branch, &logged);
             late.logged = logged;
+        }
+        if is_served {
+            report_state(late.branch, "away");
         }
         Brought::NotYet
     }

@@ -40,7 +40,13 @@ async fn metrics_page(State(operations): State<Operations>) -> impl IntoResponse
             metrics::gauge!("florin_teller_queue_requests", "branch" => branch.to_string()).set(waiting);
             let wal_bytes = open.reader.lock().unwrap_or_else(PoisonError::into_inner).wal_bytes();
             metrics::gauge!("florin_journal_wal_bytes", "branch" => branch.to_string()).set(wal_bytes as f64);
+            let journal_bytes = open.reader.lock().unwrap_or_else(PoisonError::into_inner).journal_bytes();
+            metrics::gauge!("florin_journal_bytes", "branch" => branch.to_string()).set(journal_bytes as f64);
         }
+    }
+    if let Some(disk) = operations.bank.disk() {
+        metrics::gauge!("florin_disk_free_bytes").set(disk.free_bytes as f64);
+        metrics::gauge!("florin_disk_reserve_bytes").set(disk.reserve_bytes as f64);
     }
     operations.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], operations.metrics.render())

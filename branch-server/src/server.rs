@@ -5,7 +5,9 @@ use crate::branches::Teller;
 use crate::environment::Environment;
 use crate::hosting::{self, Attempt, Late, Opener};
 use crate::moving::Leaving;
-use crate::service::{Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, OwnWords, nobody};
+use crate::service::{
+    Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, Measured, Methods, OwnWords, Resources, nobody,
+};
 use crate::settings::{Settings, SettingsError, Store};
 use crate::transfers::Courier;
 use crate::{audit, branches, data_directory, operations, telemetry};
@@ -105,7 +107,7 @@ where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
-    let Environment { clock, entropy, workers, connect, decorate, end } = environment;
+    let Environment { clock, entropy, workers, connect, decorate, free_bytes, end } = environment;
     let assignment = settings.assignment()?;
     let peers = channels(&settings, &connect)?;
     let Store::Sqlite(directory) = &settings.store;
@@ -157,8 +159,11 @@ where
     if late.is_empty() {
         opener.remember_founding()?;
     }
+    let disk = directory.clone();
+    let free_bytes = Box::new(move || free_bytes(&disk));
+    let resources = Resources { entropy, clock: clock.clone(), workers, free_bytes };
     let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers);
-    let bank = Arc::new(Bank::new(assignment, server, hosted, peers, entropy, clock.clone(), workers));
+    let bank = Arc::new(Bank::new(assignment, server, hosted, peers, resources));
     let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
     let (couriers_go_on, until) = watch::channel(());
     let audit = match settings.audit_interval_ms {
@@ -180,10 +185,11 @@ where
     let edge = BankServiceServer::new(BankEdge::new(bank))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
         .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES);
+    let methods = Arc::new(Methods::of_the_contract());
     let mut routes = tonic::service::Routes::from(pages.fallback(nobody));
     routes = routes
-        .add_service(OwnWords::new(edge, clock.clone()))
-        .add_service(OwnWords::new(inter_branch, clock))
+        .add_service(Measured::new(OwnWords::new(edge, clock.clone()), methods.clone(), clock.clone()))
+        .add_service(Measured::new(OwnWords::new(inter_branch, clock.clone()), methods, clock))
         .add_service(health_service);
     for reflection in reflection()? {
         routes = reflection(routes);

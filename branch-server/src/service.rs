@@ -12,6 +12,7 @@
 //! - [`cut`]: the books of all branches together
 //! - [`grpc`]: the service itself
 //! - [`stream`]: a conversation of many operations
+//! - [`measured`]: how many calls come, how they end, how long they take
 //! - [`own_words`]: the bank's codes for what tonic refuses by itself
 //! - [`deadline`]: how long a caller waits
 //! - [`follow`]: a branch's journal as a stream, for those who follow it
@@ -28,15 +29,17 @@ mod history;
 mod hosted;
 mod inbound;
 mod inter_branch;
+mod measured;
 mod outbound;
 mod own_words;
 mod sentence;
 mod stream;
 mod waiting;
 
-pub(crate) use bank::Bank;
+pub(crate) use bank::{Bank, Resources};
 pub(crate) use damage::told_to_callers;
 pub(crate) use grpc::BankEdge;
 pub(crate) use hosted::{Hosted, OpenBranch};
 pub(crate) use inter_branch::{IncomingBooks, InterBranchEdge};
+pub(crate) use measured::{Measured, Methods};
 pub(crate) use own_words::{HEADER_LIST_BYTES, OwnWords, nobody};

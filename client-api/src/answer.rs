@@ -311,6 +311,40 @@ pub(crate) struct Branch {
     pub(crate) epoch: Option<i64>,
 }
 
+/// One branch server.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Server {
+    /// Its ordinal.
+    pub(crate) server: u32,
+    /// Whether it answered.
+    pub(crate) reached: bool,
+    /// What is free on the disk of its branches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disk_free_bytes: Option<u64>,
+    /// False while so little is free that its branches refuse orders with STORAGE_FULL; they answer questions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) takes_orders: Option<bool>,
+}
+
+/// Everything that serves.
+pub(crate) struct WholeBank {
+    /// In order; those whose server does not answer are unreachable.
+    pub(crate) branches: Vec<Branch>,
+    /// In the order of their ordinals.
+    pub(crate) servers: Vec<Server>,
+    /// What the servers' auditors say.
+    pub(crate) audit: Audit,
+}
+
+impl WholeBank {
+    /// Whether every branch serves, takes orders, and agrees with all others.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.branches.iter().all(Branch::is_served)
+            && self.servers.iter().all(|server| server.takes_orders != Some(false))
+            && self.audit.violations.is_empty()
+    }
+}
+
 impl Branch {
     /// Whether its server can answer for it.
     pub(crate) fn is_served(&self) -> bool {

@@ -19,7 +19,9 @@ async fn the_whole_bank_is_seen_at_a_glance() {
     let (code, told) = status(&bank);
     assert_eq!(code, Some(0), "{told}");
     assert_eq!((&told["healthy"], &told["audit"]["violations"]), (&json!(true), &json!([])));
-    assert_eq!(told["servers"].as_array().map(Vec::len), Some(3));
+    let servers = told["servers"].as_array().expect("servers");
+    assert_eq!(servers.len(), 3);
+    assert!(servers.iter().all(|server| server["takes_orders"] == true && server["reached"] == true), "{told}");
     let third = &told["branches"][3];
     assert_eq!((&third["branch_id"], &third["server"], &third["state"]), (&json!(4), &json!(0), &json!("open")));
     assert_eq!((&third["sent_under_way"], &third["coming_under_way"]), (&json!(0), &json!(0)));
@@ -28,6 +30,7 @@ async fn the_whole_bank_is_seen_at_a_glance() {
     assert!(said.contains("checking: 10000.00 USD in credit, 0.00 overdrawn, 10 accounts"), "{said}");
     assert!(!said.contains("capital"), "the bank's own accounts are not the customers': {said}");
     assert!(said.contains("servers: 3 of 3 reached"), "{said}");
+    assert!(said.contains("free on its disk") && !said.contains("FULL"), "{said}");
 
     // A server stands still: its branches are away, and so are the books of the whole bank.
     let server = bank.service("--server-ordinal 1").expect("a server");

@@ -21,7 +21,11 @@ fn alerts() -> Vec<Value> {
 /// Every word of a text that names a metric of Florin's, without what a histogram adds to it.
 fn metrics(text: &str) -> BTreeSet<&str> {
     let words = text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_');
-    words.filter(|word| word.starts_with("florin_")).map(|word| word.strip_suffix("_bucket").unwrap_or(word)).collect()
+    words.filter(|word| word.starts_with("florin_")).map(bare).collect()
+}
+
+fn bare(word: &str) -> &str {
+    ["_bucket", "_sum", "_count"].iter().find_map(|suffix| word.strip_suffix(suffix)).unwrap_or(word)
 }
 
 /// All sources below a directory.

@@ -40,6 +40,10 @@ pub const JOURNAL_FILE: &str = "journal.db";
 /// Rows of the largest group commit; a bound for whoever reads a group back.
 pub const MAXIMUM_GROUP_ROWS: usize = 262_144;
 
+/// With less than this free on its disk, a branch takes no orders: an outcome, an end and a checkpoint of the
+/// write-ahead log must still find room.
+pub const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+
 /// What a journal must know to be opened.
 #[derive(Debug, Clone)]
 pub struct JournalSettings {
@@ -71,7 +75,7 @@ impl JournalSettings {
             branch,
             branches,
             known_sequence: 0,
-            reserve_bytes: 64 * 1024 * 1024,
+            reserve_bytes: RESERVE_BYTES,
             wal_limit_bytes: 16 * 1024 * 1024,
             // As far as the log grows under single orders before it starts over: see `checkpoint`.
             wal_room_bytes: 5 * 1024 * 1024,

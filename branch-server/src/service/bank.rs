@@ -9,6 +9,7 @@ use super::outbound;
 use super::waiting::{self, Held};
 use crate::audit::LastReport;
 use crate::environment::{Clock, Entropy, Workers};
+use crate::journal::sqlite::RESERVE_BYTES;
 use crate::ledger::{Command, Payee};
 use crate::teller::{Answer, Answered, Asked, Declined, Job, Order, QueueFull, Request, TellerHandle};
 use bank_proto::wire::bank_service_client::BankServiceClient;
@@ -49,8 +50,25 @@ pub(crate) struct Bank {
     pub(super) cuts: Cuts,
     /// The place of whoever reads an earlier row's books: they stand in memory as a whole.
     past: Arc<Semaphore>,
+    free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send + Sync>,
     /// True from the moment when the server was told to stop.
     draining: watch::Sender<bool>,
+}
+
+/// What the bank takes from the machine.
+pub(crate) struct Resources {
+    pub(crate) entropy: Entropy,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) workers: Workers,
+    /// How much is free on the disk of all branches hosted here.
+    pub(crate) free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send + Sync>,
+}
+
+/// The disk of the branches of a server.
+pub(crate) struct Disk {
+    pub(crate) free_bytes: u64,
+    /// With less than this free, no branch takes orders.
+    pub(crate) reserve_bytes: u64,
 }
 
 /// One of the operations that came in together.
@@ -91,10 +109,9 @@ impl Bank {
         server: u32,
         hosted: BTreeMap<BranchId, Hosted>,
         peers: Vec<Option<Channel>>,
-        entropy: Entropy,
-        clock: Arc<dyn Clock>,
-        workers: Workers,
+        resources: Resources,
     ) -> Bank {
+        let Resources { entropy, clock, workers, free_bytes } = resources;
         let client = |channel| {
             BankServiceClient::new(channel)
                 .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
@@ -117,6 +134,7 @@ impl Bank {
             last_audit: LastReport::default(),
             cuts: Cuts::default(),
             past: Arc::new(Semaphore::new(1)),
+            free_bytes,
             draining: watch::Sender::new(false),
         }
     }
@@ -132,6 +150,11 @@ impl Bank {
 
     pub(crate) fn now(&self) -> Instant {
         self.clock.instant()
+    }
+
+    /// How much room there is on the disk of the branches hosted here; None when it does not say.
+    pub(crate) fn disk(&self) -> Option<Disk> {
+        Some(Disk { free_bytes: (self.free_bytes)().ok()?, reserve_bytes: RESERVE_BYTES })
     }
 
     /// The time by the wall's clock; it decides nothing.

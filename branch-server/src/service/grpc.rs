@@ -1,6 +1,6 @@
 //! The service itself: every RPC, and how each call came here.
 
-use super::bank::{Bank, Place};
+use super::bank::{Bank, Disk, Place};
 use super::cut;
 use super::deadline::{DEFAULT_TIMEOUT, Deadline};
 use super::follow;
@@ -364,6 +364,7 @@ impl BankService for BankEdge {
         Ok(Response::new(wire::ListBranchesResponse {
             branches,
             audit: Some(outbound::audit(self.0.last_audit().get())),
+            disk: self.0.disk().map(|Disk { free_bytes, reserve_bytes }| wire::Disk { free_bytes, reserve_bytes }),
         }))
     }
 

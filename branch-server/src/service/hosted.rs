@@ -67,6 +67,11 @@ impl Hosted {
         Hosted::closed(BranchState::Unavailable, told, Some(ordinal))
     }
 
+    /// Whether another server serves it.
+    pub(crate) fn is_served_elsewhere(&self) -> bool {
+        self.get().is_err_and(|closed| closed.served_by.is_some())
+    }
+
     fn closed(state: BranchState, told: String, served_by: Option<u32>) -> Hosted {
         Hosted(RwLock::new(HostedState::Closed(Closed { state, told, served_by })))
     }

@@ -66,6 +66,8 @@ pub struct BatchReport {
     pub storage_full: bool,
     /// From taking the batch up to its last answer.
     pub elapsed: Duration,
+    /// Of that, the group commit: writing it and syncing it.
+    pub commit: Duration,
     /// The transfers that left for other branches, durable, in the order of their rows.
     pub parcels: Vec<Parcel>,
 }
@@ -134,7 +136,10 @@ impl Desk {
         let rows = self.group.rows.len();
         let parcels = self.parcels_of(&self.group.rows)?;
         let mut report = BatchReport { rows, parcels, ..BatchReport::default() };
-        let answers = match self.commit() {
+        let begin_commit = self.clock.instant();
+        let committed = self.commit();
+        report.commit = self.clock.instant().duration_since(begin_commit);
+        let answers = match committed {
             Ok(()) => answers,
             Err(AppendError::StorageFull) => {
                 report = BatchReport { storage_full: true, ..BatchReport::default() };

@@ -567,6 +567,7 @@ async fn operators_ask_the_same_port_over_http() {
     let bank = TestBank::start(1).await;
     let mut client = bank.client(0).await;
     client.initialize_branch(initialize(1)).await.expect("opened");
+    client.query(query(11)).await.expect_err("nobody");
     assert!(get(&bank, "/livez").await.starts_with("HTTP/1.1 200"));
     assert!(get(&bank, "/readyz").await.starts_with("HTTP/1.1 200"));
     let metrics = get(&bank, "/metrics").await;
@@ -577,6 +578,15 @@ async fn operators_ask_the_same_port_over_http() {
         "florin_journal_wal_bytes{branch=\"1\"}",
         "florin_teller_queue_requests{branch=\"1\"} 0",
         "florin_branch_state{branch=\"1\",state=\"open\"} 1",
+        "florin_group_commit_seconds_count{branch=\"1\"}",
+        "florin_group_commit_rows_bucket{branch=\"1\",le=\"1\"}",
+        "florin_snapshot_sequence{branch=\"1\"} 0",
+        "florin_journal_bytes{branch=\"1\"}",
+        "florin_disk_free_bytes ",
+        "florin_disk_reserve_bytes 67108864",
+        "florin_grpc_requests_total{method=\"bank.v1.BankService/InitializeBranch\",code=\"OK\"} 1",
+        "florin_grpc_requests_total{method=\"bank.v1.BankService/Query\",code=\"NOT_FOUND\"} 1",
+        "florin_grpc_request_seconds_count{method=\"bank.v1.BankService/Query\"} 1",
     ] {
         assert!(metrics.contains(name), "{name} is not in {metrics}");
     }

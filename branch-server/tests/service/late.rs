@@ -76,6 +76,10 @@ async fn branches_whose_disk_is_full_at_the_start_open_when_there_is_room() {
     assert!(get(&bank, "/readyz").await.starts_with("HTTP/1.1 200"));
     assert!(get(&bank, "/metrics").await.contains("florin_branch_state{branch=\"1\",state=\"unavailable\"} 1"));
 
+    let disk = client.list_branches(wire::ListBranchesRequest { local_only: true }).await.expect("a list").into_inner();
+    let disk = disk.disk.expect("it says");
+    assert!(disk.free_bytes < disk.reserve_bytes, "{disk:?}");
+
     std::fs::remove_file(ballast).expect("to make room");
     becomes(&mut client, 1, BranchState::Open).await;
     for branch in 2..=10 {

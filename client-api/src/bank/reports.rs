@@ -2,7 +2,7 @@
 
 use super::conversation::Line;
 use super::{Bank, wire};
-use crate::answer::{Audit, BankTrialBalance, Branch, History, Positions, TrialBalance};
+use crate::answer::{Audit, BankTrialBalance, Branch, History, Positions, Server, TrialBalance, WholeBank};
 use crate::app::Caller;
 use crate::problem::Problem;
 use bank_proto::{AccountNumber, BranchId, ErrorCode, Timestamp, metadata};
@@ -85,9 +85,8 @@ impl Bank {
         }
     }
 
-    /// Every branch of the bank, in order, those whose server does not answer as unreachable; and what the
-    /// servers' auditors say.
-    pub(crate) async fn branches(&self, request_id: &str) -> (Vec<Branch>, Audit) {
+    /// Every branch and server of the bank, and what the servers' auditors say.
+    pub(crate) async fn whole(&self, request_id: &str) -> WholeBank {
         let mut answers = JoinSet::new();
         for (server, line) in (0..).zip(&self.lines) {
             let mut client = line.client();
@@ -99,12 +98,16 @@ impl Bank {
             .filter_map(|number| BranchId::new(number).ok())
             .filter_map(|branch| Some(wire::unreachable_branch(branch, self.assignment.server_of(branch)?)))
             .collect();
+        let mut servers: Vec<Server> = (0..).zip(&self.lines).map(|(server, _)| wire::silent_server(server)).collect();
         let mut audit = Audit::default();
         while let Some(answer) = answers.join_next().await {
             match answer {
                 Ok(Ok((server, told))) => {
                     let told = told.into_inner();
                     audit = audit.and(wire::audit(told.audit));
+                    if let Some(place) = servers.get_mut(server as usize) {
+                        *place = wire::server(server, told.disk);
+                    }
                     for branch in told.branches {
                         let place = usize::try_from(branch.branch_id).ok().and_then(|number| number.checked_sub(1));
                         // While a branch moves, two servers speak of it: the one that serves it knows.
@@ -121,7 +124,7 @@ impl Bank {
                 Err(failure) => tracing::error!(error = %failure, "asking a server for its branches failed"),
             }
         }
-        (branches, audit)
+        WholeBank { branches, servers, audit }
     }
 
     /// Any server can ask all others.

@@ -420,6 +420,21 @@ pub(super) fn branch(wire: proto::Branch, server: u32) -> answer::Branch {
     }
 }
 
+/// A server that answered.
+pub(super) fn server(server: u32, disk: Option<proto::Disk>) -> answer::Server {
+    answer::Server {
+        server,
+        reached: true,
+        disk_free_bytes: disk.map(|disk| disk.free_bytes),
+        takes_orders: disk.map(|disk| disk.free_bytes >= disk.reserve_bytes),
+    }
+}
+
+/// A server that did not.
+pub(super) fn silent_server(server: u32) -> answer::Server {
+    answer::Server { server, reached: false, disk_free_bytes: None, takes_orders: None }
+}
+
 /// A branch whose server does not answer.
 pub(super) fn unreachable_branch(branch: BranchId, server: u32) -> answer::Branch {
     answer::Branch {

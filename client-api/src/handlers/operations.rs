@@ -1,6 +1,6 @@
 //! For those who run the bank: is it alive, ready, healthy, and how busy.
 
-use crate::answer::{self, Audit, Branch};
+use crate::answer::{self, Audit, Branch, Server, WholeBank};
 use crate::app::{App, Caller};
 use crate::problem::Problem;
 use axum::extract::State;
@@ -43,28 +43,30 @@ pub(crate) async fn readyz(State(app): State<Arc<App>>) -> Result<Response, Prob
 /// How every branch is.
 #[derive(Serialize, ToSchema)]
 struct Health {
-    /// `healthy`, or `unhealthy` when a branch refuses to serve or is not reached, or the books do not agree.
+    /// `healthy`, or `unhealthy` when a branch refuses to serve or is not reached, a server's disk is full, or the
+    /// books do not agree.
     status: &'static str,
     branches: Vec<Branch>,
+    servers: Vec<Server>,
     audit: Audit,
 }
 
 /// How every branch is
 ///
 /// A branch not yet initialized is healthy; one that refuses to serve, or whose server does not answer,
-/// makes this 503 (but not /readyz), and so do books of the whole bank that do not agree.
+/// makes this 503 (but not /readyz), and so do a disk on which no branch takes orders and books of the whole
+/// bank that do not agree.
 #[utoipa::path(
     get, path = "/health", tag = "Operations",
     responses((status = 200, description = "All serve", body = Health),
               (status = 503, description = "Some do not", body = Health))
 )]
 pub(crate) async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {
-    let (branches, audit) = app.bank.branches(&caller.request_id).await;
-    let is_healthy = branches.iter().all(|branch| matches!(branch.state, "open" | "uninitialized"));
-    let is_healthy = is_healthy && audit.violations.is_empty();
+    let bank = app.bank.whole(&caller.request_id).await;
     let (code, status) =
-        if is_healthy { (StatusCode::OK, "healthy") } else { (StatusCode::SERVICE_UNAVAILABLE, "unhealthy") };
-    answer::json(code, &Health { status, branches, audit })
+        if bank.is_healthy() { (StatusCode::OK, "healthy") } else { (StatusCode::SERVICE_UNAVAILABLE, "unhealthy") };
+    let WholeBank { branches, servers, audit } = bank;
+    answer::json(code, &Health { status, branches, servers, audit })
 }
 
 /// Numbers for Prometheus

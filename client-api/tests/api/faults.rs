@@ -4,7 +4,7 @@ use crate::scripted::{Act, Scripted, receipt};
 use crate::support::{Api, answer, listener};
 use bank_proto::wire::operation::Kind;
 use bank_proto::wire::operation_result::Kind as Told;
-use bank_proto::wire::{Audit, Branch, BranchState, Failure, ListBranchesResponse, StreamOperation};
+use bank_proto::wire::{Audit, Branch, BranchState, Disk, Failure, ListBranchesResponse, StreamOperation};
 use reqwest::Method;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -238,10 +238,36 @@ async fn a_server_that_tells_no_branches_makes_them_unreachable() {
           "state": "unreachable"
         }
       ],
+      "servers": [
+        {
+          "reached": false,
+          "server": 0
+        }
+      ],
       "status": "unhealthy"
     }
     "#);
     assert_eq!(api.get("/v1/branches").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_disk_without_room_for_orders_is_no_health_and_room_again_is() {
+    let branch = Scripted::start(receipt).await;
+    let api = Api::start(&[branch.address], &["--branches", "1"]).await;
+    let mut said = ListBranchesResponse {
+        branches: vec![Branch { branch_id: 1, state: BranchState::Open.into(), ..Branch::default() }],
+        audit: None,
+        disk: Some(Disk { free_bytes: 999, reserve_bytes: 1_000 }),
+    };
+    branch.tell_branches(said.clone());
+    let health = api.get("/health").await;
+    assert_eq!(health.status, 503);
+    let server = serde_json::json!({"server": 0, "reached": true, "disk_free_bytes": 999, "takes_orders": false});
+    assert_eq!(health.json()["servers"][0], server);
+
+    said.disk = Some(Disk { free_bytes: 1_000, reserve_bytes: 1_000 });
+    branch.tell_branches(said);
+    assert_eq!(api.get("/health").await.status, 200);
 }
 
 #[tokio::test]
@@ -255,6 +281,7 @@ async fn books_that_do_not_agree_are_no_health_whoever_of_the_auditors_says_so()
             violations: violations.iter().map(ToString::to_string).collect(),
             incomplete: String::new(),
         }),
+        disk: None,
     };
     well.tell_branches(said(1, 86_400, &[]));
     ill.tell_branches(said(2, 0, &[]));

@@ -150,6 +150,13 @@ impl JournalReader {
         checkpoint::wal_bytes(&checkpoint::wal_path(&self.directory.join(JOURNAL_FILE)))
     }
 
+    /// The bytes that the journal itself takes on disk.
+    #[must_use]
+    pub fn journal_bytes(&self) -> u64 {
+        // By its name: opening the file and closing it again would drop the locks that SQLite has on it.
+        std::fs::metadata(self.directory.join(JOURNAL_FILE)).map_or(0, |metadata| metadata.len())
+    }
+
     /// The personal name of a customer, if one was given and not erased.
     ///
     /// # Errors
