@@ -140,6 +140,11 @@ impl Bank {
         self.servers.get(ordinal).and_then(Service::process)
     }
 
+    /// The process of the client API; None while it is being started again.
+    pub(crate) fn api_process(&self) -> Option<u32> {
+        self.api.process()
+    }
+
     /// Stops the client API first, so that no request meets a missing branch server, then the
     /// branch servers. Another signal meanwhile hurries: what is acknowledged is durable anyway.
     pub(crate) async fn stop(self, interrupts: &mut Interrupts) {

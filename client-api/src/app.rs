@@ -5,6 +5,7 @@ use crate::environment::Entropy;
 use crate::idempotency::IdempotencyKey;
 use crate::metrics::Metrics;
 use crate::problem::Problem;
+use crate::server::Refusals;
 use crate::settings::Auth;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -23,6 +24,10 @@ pub(crate) struct App {
     pub(crate) openapi: Bytes,
     /// How many requests are in work, and how many may be.
     pub(crate) in_flight: InFlight,
+    /// How many were refused lately because of that.
+    pub(crate) refusals: Refusals,
+    /// How many connections are served at once.
+    pub(crate) connections: usize,
     /// How many refused bodies may be read to their end at once; see `json`.
     pub(crate) discards: Arc<Semaphore>,
 }

@@ -6,6 +6,7 @@ use crate::idempotency::{IDEMPOTENCY_KEY, IdempotencyKey};
 use crate::problem::Problem;
 use crate::request_id::{self, REQUEST_ID};
 use crate::routes;
+use crate::server::Crowded;
 use crate::settings::Auth;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, Version, header};
@@ -33,7 +34,10 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
     };
     let key_header = key.as_ref().ok().and_then(|key| key.as_ref().map(|key| key.header().clone()));
 
-    let place = app.in_flight.enter();
+    let place = match request.extensions().get::<Crowded>() {
+        Some(Crowded) => None,
+        None => app.in_flight.enter(),
+    };
     let refusal = match key {
         _ if !names_host(&request) => {
             Some(Problem::new(ErrorCode::InvalidRequest, "send the header Host once; HTTP/1.1 requires it"))
@@ -44,7 +48,9 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
         Err(refusal) => Some(refusal),
         Ok(_) if place.is_none() && !path.is_some_and(routes::is_operation) => {
             app.metrics.shed.increment(1);
-            Some(Problem::new(ErrorCode::Overloaded, "too many requests are in work; nothing was done; try again"))
+            let refusal =
+                Problem::new(ErrorCode::Overloaded, "too many requests are in work; nothing was done; try again");
+            Some(refusal.with_retry_after(app.refusals.one_more()))
         }
         Ok(key) => {
             request.extensions_mut().insert(Caller { request_id: request_id::text(&request_id).into(), key });

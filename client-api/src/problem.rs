@@ -19,6 +19,12 @@ const DETAIL_BYTES: usize = 400;
 /// Longer names of fields are cut: the caller may have made them up.
 const FIELD_BYTES: usize = 100;
 
+/// Beside an answer that says OVERLOADED: when to come again.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ToldToWait {
+    pub(crate) seconds: u64,
+}
+
 /// Why a request was refused and what the caller can do about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Problem(Box<Content>);
@@ -30,6 +36,7 @@ struct Content {
     field: Option<String>,
     transaction_id: Option<String>,
     replayed: bool,
+    retry_after_seconds: Option<u64>,
     facts: BTreeMap<String, String>,
 }
 
@@ -43,6 +50,7 @@ impl Problem {
             field: None,
             transaction_id: None,
             replayed: false,
+            retry_after_seconds: code.retry_after_seconds(),
             facts: BTreeMap::new(),
         }))
     }
@@ -78,6 +86,12 @@ impl Problem {
     /// Names the refused write, so that the caller can look it up or repeat it.
     pub(crate) fn with_transaction_id(mut self, id: Option<String>) -> Problem {
         self.0.transaction_id = id;
+        self
+    }
+
+    /// Asks for more patience than the code does by itself.
+    pub(crate) fn with_retry_after(mut self, seconds: u64) -> Problem {
+        self.0.retry_after_seconds = Some(seconds);
         self
     }
 
@@ -130,7 +144,7 @@ impl Problem {
         let headers = answer.headers_mut();
         headers.remove(header::CONTENT_LENGTH);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.code().retry_after_seconds() {
+        if let Some(seconds) = self.0.retry_after_seconds {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.code() == ErrorCode::Unauthenticated {
@@ -138,6 +152,11 @@ impl Problem {
         }
         if self.0.replayed {
             headers.insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+        }
+        if self.code() == ErrorCode::Overloaded
+            && let Some(seconds) = self.0.retry_after_seconds
+        {
+            answer.extensions_mut().insert(ToldToWait { seconds });
         }
     }
 

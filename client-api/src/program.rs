@@ -4,6 +4,7 @@ use crate::app::{App, InFlight};
 use crate::bank::Bank;
 use crate::environment::Environment;
 use crate::metrics::Metrics;
+use crate::server::Refusals;
 use crate::settings::{Settings, SettingsError};
 use crate::signals::StopSignals;
 use crate::{logging, routes, server};
@@ -79,6 +80,7 @@ pub fn run(settings: Settings) -> ExitCode {
 fn run_until_stopped(settings: Settings) -> Result<(), StartError> {
     settings.check()?;
     logging::start(&settings)?;
+    allow_connections(&settings);
     let internal = |failure: std::io::Error| StartError::Internal(failure.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
     runtime.block_on(async {
@@ -93,6 +95,20 @@ fn run_until_stopped(settings: Settings) -> Result<(), StartError> {
         tracing::info!("stopped");
         Ok(())
     })
+}
+
+/// Every connection is an open file, and shells allow few of them unless more are asked for.
+fn allow_connections(settings: &Settings) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    /// Beside the callers' connections: those to branch servers, the listener, the log.
+    const OTHER_FILES: u64 = 1024;
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = u64::from(settings.max_connections) + OTHER_FILES;
+    let Some(allowed) = limit.current.filter(|allowed| *allowed < wanted) else { return };
+    limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
+    if setrlimit(Resource::Nofile, limit).is_err() || limit.current < Some(wanted) {
+        tracing::warn!(allowed, wanted, "the system allows fewer open files than --max-connections needs");
+    }
 }
 
 /// A client API that serves. Dropping it stops it as well, without waiting for requests in work.
@@ -139,6 +155,8 @@ fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartE
         entropy: environment.entropy,
         openapi: Bytes::from(openapi),
         in_flight: InFlight::new(settings.max_in_flight),
+        refusals: Refusals::new(),
+        connections: settings.max_connections as usize,
         discards: Arc::new(Semaphore::new(DISCARDS)),
     }))
 }

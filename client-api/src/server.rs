@@ -1,11 +1,17 @@
 //! Connections: accepted up to a limit, watched while they send their heads, drained at the end.
 
+mod crowd;
 mod refusing;
 
+pub(crate) use crowd::{Crowded, Refusals};
+
 use crate::app::App;
+use crate::problem::ToldToWait;
+use crate::routes;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use crowd::{EXTRA_CONNECTIONS, EXTRA_HEAD_TIMEOUT, EXTRA_PAUSE, Patience};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,9 +24,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tower::Service as _;
-
-/// Connections at once; more wait in the listener's backlog.
-const CONNECTIONS: usize = 8192;
 
 /// A connection that has not sent a whole head by then is closed, idle ones included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -45,9 +48,15 @@ pub(crate) async fn serve(
             biased;
             () = stop_asked(&mut stopping) => break,
             Some(_) = connections.join_next() => {}
-            accepted = listener.accept(), if connections.len() < CONNECTIONS => match accepted {
+            // Even more wait in the listener's backlog.
+            accepted = listener.accept(), if connections.len() < app.connections + EXTRA_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(stream, router.clone(), Arc::clone(&app), stopping.clone()));
+                    let is_crowded = connections.len() >= app.connections;
+                    let (router, app) = (router.clone(), Arc::clone(&app));
+                    connections.spawn(converse(stream, router, app, stopping.clone(), is_crowded));
+                    if is_crowded {
+                        tokio::time::sleep(EXTRA_PAUSE).await;
+                    }
                 }
                 Err(failure) => {
                     tracing::warn!(error = %failure, "a connection could not be accepted");
@@ -71,26 +80,45 @@ pub(crate) async fn stop_asked(stopping: &mut watch::Receiver<bool>) {
 }
 
 /// One connection, from its first request to its last.
-async fn converse(stream: TcpStream, router: Router, app: Arc<App>, mut stopping: watch::Receiver<bool>) {
+async fn converse(
+    stream: TcpStream,
+    router: Router,
+    app: Arc<App>,
+    mut stopping: watch::Receiver<bool>,
+    is_crowded: bool,
+) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if let Err(failure) = stream.set_nodelay(true) {
         tracing::debug!(error = %failure, "a connection keeps its delay");
     }
     let turn = Arc::new(Turn::default());
-    let stream = Refusing::new(stream, Arc::clone(&turn), app);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let stream = Refusing::new(stream, Arc::clone(&turn), Arc::clone(&app));
+    let patience = Arc::new(Patience::default());
+    let service = service_fn(move |mut request: Request<Incoming>| {
         turn.ask();
-        let turn = Arc::clone(&turn);
-        let handling = router.clone().call(request.map(|body| Body::new(Arc::clone(&turn).watch(body))));
+        let (turn, patience, app) = (Arc::clone(&turn), Arc::clone(&patience), Arc::clone(&app));
+        if is_crowded {
+            request.extensions_mut().insert(Crowded);
+        }
+        let waits = !routes::is_operation(request.uri().path());
+        let request = request.map(|body| Body::new(Arc::clone(&turn).watch(body)));
+        let mut router = router.clone();
         async move {
-            let answer = handling.await;
+            if waits {
+                patience.over().await;
+            }
+            let answer = router.call(request).await;
+            if let Ok(answer) = &answer {
+                patience.answered(answer.extensions().get::<ToldToWait>(), &app.entropy);
+            }
             turn.answer();
             answer
         }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
+        .header_read_timeout(if is_crowded { EXTRA_HEAD_TIMEOUT } else { HEAD_TIMEOUT })
+        .keep_alive(!is_crowded)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);

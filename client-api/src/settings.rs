@@ -48,9 +48,15 @@ pub struct Settings {
     pub request_timeout_ms: u32,
 
     /// How many requests may be in work at once; more are refused at once with OVERLOADED.
-    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "COUNT", default_value_t = 1024,
+    #[arg(long, env = "MAX_IN_FLIGHT", value_name = "COUNT", default_value_t = 512,
           value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: u32,
+
+    /// How many connections are served at once. Beyond them /livez, /readyz, /health and /metrics are answered, and
+    /// everything else is refused with OVERLOADED.
+    #[arg(long, env = "MAX_CONNECTIONS", value_name = "COUNT", default_value_t = 8192,
+          value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub max_connections: u32,
 
     /// How many operations may wait for one branch server; more are refused at once with OVERLOADED.
     #[arg(long, env = "QUEUE_OPERATIONS", value_name = "COUNT", default_value_t = 65_536,

@@ -84,6 +84,8 @@ pub(super) enum Scenario {
     GrpcBatch,
     /// Transfers over HTTP; each connection sends when its transfer has arrived.
     Transfers,
+    /// Twice and ten times as many callers over HTTP as are served at once, who wait as they are told and who do not.
+    Overload,
     /// The bare axum to tonic echo.
     TwoHop,
     /// Appends with fdatasync, one file and thread for each branch.

@@ -30,6 +30,11 @@ impl Budget {
         self.began
     }
 
+    /// When the load ends; None when it ends after so many operations.
+    pub(super) fn ends(&self) -> Option<Instant> {
+        self.ends
+    }
+
     /// Draws up to so many operations; 0 when the load is over.
     pub(super) fn draw(&self, most: u64) -> u64 {
         if self.ends.is_some_and(|ends| Instant::now() >= ends) {

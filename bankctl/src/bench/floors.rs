@@ -20,6 +20,14 @@ pub(super) const ALL_CROSSING_PERMILLE: u64 = 300;
 pub(super) const LONE_CROSSING_PERMILLE: u64 = 3000;
 /// Durable transactions a second in gRPC batches on one branch.
 pub(super) const BATCH_PER_SECOND: u64 = 300_000;
+/// Deposits under more load than the bank can serve, of the most that it serves: 0.9.
+pub(super) const OVERLOAD_PERMILLE: u64 = 900;
+/// How long a refusal may take.
+pub(super) const REFUSED_WITHIN: Duration = Duration::from_millis(5);
+/// How long a health check may take: the readiness probe's timeout.
+pub(super) const PROBED_WITHIN: Duration = Duration::from_secs(2);
+/// Resident memory of a client API under whatever load: its limit in production.
+pub(super) const API_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 /// How long a branch with 5 million transactions may take to open.
 pub(super) const OPEN_WITHIN: Duration = Duration::from_secs(5);
 /// Resident memory of a branch server with 1 million accounts.

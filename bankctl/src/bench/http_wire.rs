@@ -77,12 +77,12 @@ impl Connection {
     /// # Errors
     /// The connection broke, or something else than HTTP/1.1 with a content-length came back;
     /// open a new one.
-    pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<u16> {
+    pub(super) async fn ask(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.stream.write_all(request).await?;
         loop {
             if let Some(answer) = answer(&self.buffer)? {
                 self.buffer.drain(..answer.length);
-                return Ok(answer.status);
+                return Ok(answer);
             }
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
@@ -91,9 +91,12 @@ impl Connection {
     }
 }
 
+/// What came back, as far as it matters here.
 #[derive(Debug, PartialEq, Eq)]
-struct Answer {
-    status: u16,
+pub(super) struct Answer {
+    pub(super) status: u16,
+    /// For how many seconds it asks to wait.
+    pub(super) retry_after: Option<u64>,
     length: usize,
 }
 
@@ -103,11 +106,15 @@ fn answer(buffer: &[u8]) -> io::Result<Option<Answer>> {
     let malformed = || io::Error::from(io::ErrorKind::InvalidData);
     let text = std::str::from_utf8(&buffer[..head]).map_err(|_| malformed())?;
     let status = text.get(9..12).and_then(|digits| digits.parse().ok()).ok_or_else(malformed)?;
-    let length = text.lines().skip(1).filter_map(|line| line.split_once(':')).find_map(|(name, value)| {
-        if name.eq_ignore_ascii_case("content-length") { value.trim().parse::<usize>().ok() } else { None }
-    });
+    let header = |wanted: &str| {
+        let mut headers = text.lines().skip(1).filter_map(|line| line.split_once(':'));
+        headers.find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then_some(value.trim()))
+    };
+    let length = header("content-length").and_then(|value| value.parse::<usize>().ok());
     let length = head + 4 + length.ok_or_else(malformed)?;
-    Ok(if buffer.len() < length { None } else { Some(Answer { status, length }) })
+    // Who is served does not ask.
+    let retry_after = if status == 503 { header("retry-after").and_then(|value| value.parse().ok()) } else { None };
+    Ok(if buffer.len() < length { None } else { Some(Answer { status, retry_after, length }) })
 }
 
 #[cfg(test)]
@@ -140,9 +147,12 @@ mod tests {
     fn an_answer_counts_only_when_all_of_it_is_there() {
         let whole = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nx: y\r\n\r\nhelloHTTP/1.1 5";
         for length in 0..whole.len() {
-            let expected = if length < 49 { None } else { Some(Answer { status: 200, length: 49 }) };
+            let expected = if length < 49 { None } else { Some(Answer { status: 200, retry_after: None, length: 49 }) };
             assert_eq!(answer(&whole[..length]).expect("HTTP"), expected, "{length}");
         }
+        let refused = b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 3\r\ncontent-length: 0\r\n\r\n";
+        let length = refused.len();
+        assert_eq!(answer(refused).expect("HTTP"), Some(Answer { status: 503, retry_after: Some(3), length }));
         assert!(answer(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").is_err());
         assert!(answer(b"SSH-2.0\r\n\r\n").is_err());
     }

@@ -1,6 +1,7 @@
 //! The interleaved run: yardstick, bank, yardstick, bank, so that a machine that slows down slows
 //! both.
 
+mod overload;
 mod transfers;
 
 use super::BenchError;
@@ -40,6 +41,7 @@ pub(super) async fn run(arguments: &Arguments, interrupts: &mut Interrupts) -> R
     let mut run = Run { arguments, target, two_hop, directory, bar: bar(), report };
     match arguments.scenario {
         Scenario::Suite => run.suite().await?,
+        Scenario::Overload => run.overload().await?,
         scenario => {
             let measured = run.one(scenario).await?;
             run.report.measurements.push(measured);
@@ -145,7 +147,7 @@ impl Run<'_> {
     async fn one(&mut self, scenario: Scenario) -> Result<Measurement, BenchError> {
         let (connections, customers) = (self.arguments.connections, self.arguments.customers);
         match scenario {
-            Scenario::Suite | Scenario::Http => self.http(connections).await,
+            Scenario::Suite | Scenario::Overload | Scenario::Http => self.http(connections).await,
             Scenario::HttpOpen => self.http_open(self.arguments.rate).await,
             Scenario::Grpc => self.grpc().await,
             Scenario::GrpcBatch => {

@@ -90,11 +90,12 @@ impl Target {
     /// The resident memory of the server with this ordinal, in bytes; None when the system does
     /// not tell.
     pub(super) fn resident_bytes(&self, ordinal: usize) -> Option<u64> {
-        let process = self.own.as_ref()?.bank.server_process(ordinal)?;
-        let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-        Some(kibibytes * 1024)
+        resident_bytes(self.own.as_ref()?.bank.server_process(ordinal)?)
+    }
+
+    /// The same of the client API.
+    pub(super) fn api_resident_bytes(&self) -> Option<u64> {
+        resident_bytes(self.own.as_ref()?.bank.api_process()?)
     }
 
     /// Where the bank's data lies, when it is a temporary one.
@@ -108,6 +109,13 @@ impl Target {
         own.bank.stop(interrupts).await;
         Some(own.root)
     }
+}
+
+fn resident_bytes(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 fn temporary_directory(arguments: &Arguments) -> Result<TempDir, BenchError> {

@@ -40,6 +40,7 @@ impl Door {
             auth_open_anywhere: false,
             request_timeout_ms: 1_500,
             max_in_flight: 64,
+            max_connections: 64,
             queue_operations: 64,
             drain_timeout_ms: 1_000,
             log_format: LogFormat::Text,

@@ -6,6 +6,7 @@
 //! - `repeats`: Idempotency-Key
 //! - `faults`: branch servers that hang, break off and come back, played by a scripted one
 //! - `connections`: sockets, limits, the drain
+//! - `crowds`: more callers than there are places
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
@@ -15,6 +16,7 @@ mod batches;
 mod books;
 mod connections;
 mod counter;
+mod crowds;
 mod faults;
 mod holds;
 mod operations;
