@@ -9,7 +9,8 @@
 //! Beside that path: [`transfers`] (money on its way to other branches), [`moving`] (a branch on its way to another
 //! server), [`cut`] (the books of all branches
 //! together, which the auditor looks at), [`derived`] (snapshots and ids, made from the journal and deletable),
-//! [`verify`] (proves all of it again), and the process itself: [`Settings`], [`start`], [`run`].
+//! [`verify`] (proves all of it again), and the process itself: [`Settings`], [`start`], [`run`],
+//! [`healthy`].
 
 #![forbid(unsafe_code)]
 
@@ -34,6 +35,6 @@ pub mod teller;
 mod transfers;
 pub mod verify;
 
-pub use process::run;
+pub use process::{healthy, run};
 pub use server::{Running, StartError, start, start_in};
 pub use settings::{LogFormat, Settings, SettingsError, Store};

@@ -3,15 +3,24 @@
 #![forbid(unsafe_code)]
 
 use branch_server::Settings;
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
 /// Owns branches of a Florin bank and serves them over gRPC
 #[derive(Parser)]
-#[command(name = "branch-server", version)]
+#[command(name = "branch-server", version, disable_help_subcommand = true)]
 struct Arguments {
+    #[command(subcommand)]
+    question: Option<Question>,
     #[command(flatten)]
     settings: Settings,
+}
+
+#[derive(Subcommand)]
+enum Question {
+    /// Ask the branch server that listens on --listen whether it is ready, instead of running one: exits with 0 when it
+    /// is, with 1 and the reason when not
+    Healthy,
 }
 
 fn main() -> ExitCode {
@@ -23,5 +32,8 @@ fn main() -> ExitCode {
             return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
         }
     };
-    branch_server::run(arguments.settings)
+    match arguments.question {
+        None => branch_server::run(arguments.settings),
+        Some(Question::Healthy) => branch_server::healthy(&arguments.settings),
+    }
 }

@@ -2,11 +2,13 @@
 
 use crate::data_directory::DataError;
 use crate::{Settings, StartError, server, telemetry};
+use bank_proto::readiness;
 use std::io::Write as _;
 use std::process::ExitCode;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
+const EXIT_NOT_READY: u8 = 1;
 const EXIT_SETTINGS: u8 = 64;
 const EXIT_UNAVAILABLE: u8 = 69;
 const EXIT_INTERNAL: u8 = 70;
@@ -22,6 +24,20 @@ pub fn run(settings: Settings) -> ExitCode {
             // Nothing is left to do when nobody takes the reason.
             let _ = writeln!(std::io::stderr(), "branch-server: {error}");
             ExitCode::from(exit_code(&error))
+        }
+    }
+}
+
+/// Asks the branch server that runs with these settings whether it is ready: 0 when it is, 1 when not, with the
+/// reason on standard error in one line.
+#[must_use]
+pub fn healthy(settings: &Settings) -> ExitCode {
+    match readiness::ask(settings.listen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // Nothing is left to do when nobody takes the reason.
+            let _ = writeln!(std::io::stderr(), "branch-server: {reason}");
+            ExitCode::from(EXIT_NOT_READY)
         }
     }
 }

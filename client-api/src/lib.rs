@@ -1,7 +1,7 @@
 //! Florin's HTTP face: translates JSON requests into the bank's words, sends each to the branch that
 //! owns the money, and translates the answer back.
 //!
-//! - [`Settings`], [`run`], [`start`], [`routes_in`]: the program as a whole, and the same inside a test
+//! - [`Settings`], [`run`], [`healthy`], [`start`], [`routes_in`]: the program as a whole, and the same inside a test
 //! - [`environment`]: chance and connections, as arguments
 //! - `routes`: every URL in one table
 //! - `handlers`: one file per resource: parse, ask the bank, answer
@@ -33,7 +33,7 @@ mod server;
 mod settings;
 mod signals;
 
-pub use program::{EXIT_UNAVAILABLE, EXIT_WRONG_SETTINGS, Running, StartError, routes_in, run, start};
+pub use program::{EXIT_UNAVAILABLE, EXIT_WRONG_SETTINGS, Running, StartError, healthy, routes_in, run, start};
 pub use settings::{Auth, LogFormat, Settings, SettingsError};
 
 /// Entry points for tests that feed untrusted bytes to the parsers.

@@ -9,6 +9,7 @@ use crate::settings::{Settings, SettingsError};
 use crate::signals::StopSignals;
 use crate::{logging, routes, server};
 use axum::Router;
+use bank_proto::readiness;
 use bytes::Bytes;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -18,6 +19,9 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
+
+/// The exit code of [`healthy`] when it is not.
+const EXIT_NOT_READY: u8 = 1;
 
 /// The exit code for wrong settings: nothing was started (EX_USAGE of sysexits.h).
 pub const EXIT_WRONG_SETTINGS: u8 = 64;
@@ -73,6 +77,20 @@ pub fn run(settings: Settings) -> ExitCode {
             // Nothing is left to do when nobody takes the reason.
             let _ = writeln!(std::io::stderr(), "client-api: {failure}");
             ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// Asks the client API that runs with these settings whether it is ready: 0 when it is, 1 when not, with the
+/// reason on standard error in one line.
+#[must_use]
+pub fn healthy(settings: &Settings) -> ExitCode {
+    match readiness::ask(settings.http) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            // Nothing is left to do when nobody takes the reason.
+            let _ = writeln!(std::io::stderr(), "client-api: {reason}");
+            ExitCode::from(EXIT_NOT_READY)
         }
     }
 }

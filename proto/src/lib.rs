@@ -4,6 +4,7 @@
 //! - [`CustomerId`], [`BranchId`], [`AccountNumber`], [`TransactionId`]: who and what
 //! - [`ErrorCode`]: every stable code with its HTTP status and gRPC code, in one table
 //! - [`Assignment`]: which branch server hosts which branch, and the file that says which were moved
+//! - [`readiness`]: how a program is asked whether it is ready
 //! - [`wire`]: the messages, clients and servers generated from `bank.proto`
 
 #![forbid(unsafe_code)]
@@ -14,6 +15,7 @@ mod currency;
 mod error_code;
 mod ids;
 mod money;
+pub mod readiness;
 mod timestamp;
 
 pub use account_number::{AccountNumber, AccountSerial, InvalidAccountNumber};

@@ -7,6 +7,7 @@ mod bank;
 mod calls;
 mod cuts;
 mod deliveries;
+mod healthy;
 mod holds;
 mod late;
 mod linked;

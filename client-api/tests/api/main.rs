@@ -5,6 +5,7 @@
 //! - `bad_input`, `bad_bodies`: what callers get wrong, each a clear refusal
 //! - `repeats`: Idempotency-Key
 //! - `faults`: branch servers that hang, break off and come back, played by a scripted one
+//! - `healthy`: the program asks itself whether it is ready
 //! - `connections`: sockets, limits, the drain
 //! - `crowds`: more callers than there are places
 
@@ -18,6 +19,7 @@ mod connections;
 mod counter;
 mod crowds;
 mod faults;
+mod healthy;
 mod holds;
 mod operations;
 mod real;
