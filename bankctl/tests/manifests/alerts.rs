@@ -1,17 +1,9 @@
 //! The alert rules and the dashboard, against the metrics that the programs have and the paragraphs of docs/OPERATIONS.md.
 
-use super::objects::list;
+use super::objects::{list, root, text};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
-}
-
-fn text(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
+use std::path::Path;
 
 fn alerts() -> Vec<Value> {
     let rules: Value = serde_saphyr::from_str(&text("k8s/components/monitoring/alerts.yaml")).expect("YAML");

@@ -1,15 +1,17 @@
-//! The rendered Kubernetes manifests: every reference leads somewhere, every setting is one that the programs know,
-//! every probe asks what they answer, and the pods are as restricted as Pod Security wants them. `./test manifests`
-//! checks that they are what the overlays render to.
+//! The rendered Kubernetes manifests, and compose.yaml: every reference leads somewhere, every setting is one that the
+//! programs know, every probe asks what they answer, and what runs is as restricted as Pod Security wants it.
+//! `./test manifests` checks that the manifests are what the overlays render to.
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod alerts;
+mod compose;
 mod objects;
 mod pods;
 mod reach;
 mod settings;
 
+use compose::Compose;
 use objects::Manifests;
 
 /// Every overlay, rendered.
@@ -84,4 +86,31 @@ fn only_the_demonstration_is_open() {
 fn every_alert_asks_for_what_the_programs_measure_and_has_its_paragraph() {
     alerts::all_ask_for_metrics_that_exist();
     alerts::all_are_explained();
+}
+
+#[test]
+fn compose_builds_what_it_runs() {
+    compose::images_are_built_here(&Compose::read());
+}
+
+#[test]
+fn compose_says_only_what_the_programs_take_and_agrees_with_itself() {
+    compose::settings_are_taken(&Compose::read());
+    compose::servers_are_named_in_order(&Compose::read());
+}
+
+#[test]
+fn compose_opens_its_doors_to_this_machine_alone() {
+    compose::ports_are_there(&Compose::read());
+}
+
+#[test]
+fn compose_asks_the_programs_themselves_how_they_are() {
+    compose::health_is_asked_of_the_program(&Compose::read());
+}
+
+#[test]
+fn compose_restricts_and_bounds_what_it_runs() {
+    compose::programs_are_restricted(&Compose::read());
+    compose::programs_are_bounded_and_have_time_to_stop(&Compose::read());
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a bank consists of, with the version of each that clusters from 1.30 on serve.
 const KINDS: [(&str, &str); 8] = [
@@ -16,13 +16,20 @@ const KINDS: [(&str, &str); 8] = [
     ("networking.k8s.io/v1", "NetworkPolicy"),
 ];
 
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A file of the repository.
+pub(crate) fn text(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 pub(crate) struct Manifests(Vec<Value>);
 
 impl Manifests {
     pub(crate) fn read(overlay: &str) -> Manifests {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../k8s/{overlay}.yaml"));
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        Manifests(serde_saphyr::from_multiple(&text).expect("YAML"))
+        Manifests(serde_saphyr::from_multiple(&text(&format!("k8s/{overlay}.yaml"))).expect("YAML"))
     }
 
     pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {

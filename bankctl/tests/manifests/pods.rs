@@ -1,7 +1,7 @@
 //! What pods may do, and how they end.
 
 use super::objects::{Manifests, container, list, name, pod};
-use clap::Args as _;
+use super::settings::program;
 use serde_json::{Value, json};
 
 /// Pod Security Standards, restricted:
@@ -33,7 +33,7 @@ pub(crate) fn are_restricted(manifests: &Manifests) {
 }
 
 /// The default of a program's setting.
-fn default_ms(command: clap::Command, setting: &str) -> u64 {
+pub(crate) fn default_ms(command: &clap::Command, setting: &str) -> u64 {
     let argument = command.get_arguments().find(|argument| argument.get_long() == Some(setting)).expect("the setting");
     let value = argument.get_default_values().first().and_then(|value| value.to_str()).expect("a default");
     value.parse().expect("milliseconds")
@@ -42,12 +42,7 @@ fn default_ms(command: clap::Command, setting: &str) -> u64 {
 /// The pause before the stop, the drain, and some seconds for what follows it.
 pub(crate) fn have_time_to_stop(manifests: &Manifests) {
     for workload in manifests.workloads() {
-        let drain_ms = match name(workload) {
-            "branch-server" => {
-                default_ms(branch_server::Settings::augment_args(clap::Command::new("x")), "drain-timeout-ms")
-            }
-            _ => default_ms(client_api::Settings::augment_args(clap::Command::new("x")), "drain-timeout-ms"),
-        };
+        let drain_ms = default_ms(&program(name(workload)), "drain-timeout-ms");
         let pause = container(workload)["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().expect("a pause");
         let grace = pod(workload)["terminationGracePeriodSeconds"].as_u64().expect("a grace");
         assert!(grace >= pause + drain_ms / 1000 + 5, "{}: {grace} s", name(workload));
@@ -55,7 +50,7 @@ pub(crate) fn have_time_to_stop(manifests: &Manifests) {
 }
 
 /// A quantity of memory or disk in bytes, of processors in thousandths.
-fn quantity(value: &Value) -> u64 {
+pub(crate) fn quantity(value: &Value) -> u64 {
     let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
     let (digits, factor) = [("Ki", 1 << 10), ("Mi", 1 << 20), ("Gi", 1 << 30), ("m", 1)]
         .into_iter()

@@ -5,9 +5,9 @@ use bank_proto::{Assignment, AssignmentFile};
 use clap::{Args as _, Command};
 use serde_json::Value;
 
-/// The command line of a workload's program.
-fn program(workload: &Value) -> Command {
-    match name(workload) {
+/// The command line of a program.
+pub(crate) fn program(name: &str) -> Command {
+    match name {
         "branch-server" => branch_server::Settings::augment_args(Command::new("branch-server")),
         "client-api" => client_api::Settings::augment_args(Command::new("client-api")),
         other => panic!("nobody knows the program {other}"),
@@ -39,9 +39,9 @@ pub(crate) fn all_are_taken(manifests: &Manifests) {
         argument.and_then(|argument| argument.get_long()).map(|long| format!("--{long}"))
     };
     let mut unknown_to_all: Vec<String> = Vec::new();
-    let commands: Vec<Command> = manifests.workloads().map(program).collect();
+    let commands: Vec<Command> = manifests.workloads().map(|workload| program(name(workload))).collect();
     for workload in manifests.workloads() {
-        let command = program(workload);
+        let command = program(name(workload));
         let mut line = vec![name(workload).to_owned()];
         for (variable, value) in variables(manifests, workload) {
             match known(&command, &variable) {
