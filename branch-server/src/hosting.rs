@@ -178,7 +178,13 @@ impl Opener {
                 }
                 let Late { branch: id, was_founded, .. } = branch;
                 if let Some(reason) = branch.away.clone() {
-                    match self.bring(&bank, &mut branch, reason).await {
+                    let brought = tokio::select! {
+                        biased;
+                        // Half a copy is thrown away at the next start.
+                        () = bank.drained() => return tellers,
+                        brought = self.bring(&bank, &mut branch, reason) => brought,
+                    };
+                    match brought {
                         Brought::Here => {}
                         Brought::NotYet => {
                             late.push(branch);

@@ -67,6 +67,12 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival
     for ordinal in bank.other_servers() {
         let said = tokio::time::timeout(PATIENCE, bank.ask_for_books(ordinal, branch)).await;
         match said.unwrap_or(Said::Silent) {
+            Said::Books(announced, _) if !has_room(bank, announced) => {
+                return Arrival::NotYet(format!(
+                    "there is no room for its {} bytes from server {ordinal}",
+                    announced.size_bytes
+                ));
+            }
             Said::Books(announced, parts) => {
                 bank.change(branch, Hosted::unavailable(format!("its books are on their way from server {ordinal}")));
                 return match receive(bank, data, branch, ordinal, announced, parts).await {
@@ -99,6 +105,12 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival
         }
     }
     if nowhere { Arrival::Nowhere } else { Arrival::NotYet(why) }
+}
+
+/// Whether the disk takes the books and what opening them makes of them, and orders still find room then.
+fn has_room(bank: &Bank, announced: Announced) -> bool {
+    let needed = announced.size_bytes.saturating_add(announced.size_bytes / 4);
+    bank.disk().is_none_or(|disk| disk.free_bytes >= needed.saturating_add(disk.reserve_bytes))
 }
 
 /// Tells the server that gave the books away that they are here; when it knows, the branch may be opened.

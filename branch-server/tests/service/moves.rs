@@ -1,6 +1,7 @@
 //! Branches that move between servers with directories of their own, because the servers start with another assignment.
 
 use crate::bank::{code, deposit, initialize, query, settings};
+use crate::small_disk::SmallDisk;
 use crate::transfers::{Client, balance, end_of, transfer, without_waiting};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::wire::{self, BranchState, TransferState};
@@ -9,6 +10,7 @@ use branch_server::journal::sqlite::{self, Retirement};
 use branch_server::{Running, Settings, Store, start};
 use rusqlite::Connection;
 use std::path::PathBuf;
+use std::process::Command;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
@@ -269,6 +271,24 @@ async fn damaged_books_are_not_given_away_and_stay_where_they_are() {
     let mut client = servers.client(2).await;
     says(&mut client, 1, |branch| branch.detail.contains("server 0 has its books and cannot give them away")).await;
     assert_eq!(servers.retirement(0, 1), Retirement::InOffice);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books_come_only_when_there_is_room_for_them() {
+    // Less than what every branch keeps free.
+    let Some(disk) = SmallDisk::mount(48) else { return };
+    let mut servers = Servers::founded().await;
+    std::os::unix::fs::symlink(disk.path(), servers.data(2)).expect("a link");
+    servers.restart(0, MOVED).await;
+    servers.start(2, MOVED).await;
+
+    let mut client = servers.client(2).await;
+    says(&mut client, 1, |branch| branch.detail.contains("there is no room for its")).await;
+    let larger = Command::new("mount").args(["-o", "remount,size=256m"]).arg(disk.path()).status();
+    assert!(larger.expect("mount runs").success());
+    opens(&mut client, 1).await;
+    assert_eq!(balance(&mut client, 1).await, "990.00");
+    servers.stop(2).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
