@@ -34,6 +34,8 @@ pub(crate) enum Bug {
     HoldsUncounted,
     /// The end of a transfer is told before it is booked, and not booked.
     EndOnlyTold,
+    /// A server that gave a branch's books away may open its copy again.
+    BooksKept,
 }
 
 #[cfg(feature = "planted-bugs")]

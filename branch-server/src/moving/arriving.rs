@@ -14,11 +14,12 @@ use std::time::Duration;
 /// here. Until it does, the branch is not opened: that server would give its old copy away again if this one were lost.
 const HANDED_OVER_FILE: &str = "handed-over-by";
 
-/// How long another server may take to say whether it has the books. It opens them first.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long another server may take to say whether it has the books. It opens them first; when that takes longer, the
+/// next question finds them promised.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the next part of the books may take.
-const PART_PATIENCE: Duration = Duration::from_secs(10);
+const PART_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What came of asking for a branch's books.
 pub(crate) enum Arrival {

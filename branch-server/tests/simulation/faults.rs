@@ -6,7 +6,7 @@ use bank_proto::BranchId;
 use branch_server::journal::RowKind;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use turmoil::Sim;
 
@@ -44,6 +44,10 @@ pub(crate) struct Faults {
     /// Pairs of hosts that do not hear each other, and the step at which they do again.
     apart: BTreeMap<(String, String), u64>,
     pub(crate) fired: BTreeMap<&'static str, u64>,
+    /// In every fourth seed branches move between the servers. A draw of its own, so that the others keep theirs.
+    moving: Option<StdRng>,
+    /// Servers that must be started again so that they hear of a move, and the step at which they are stopped.
+    restarts: BTreeSet<(u64, u32)>,
 }
 
 impl Faults {
@@ -58,7 +62,15 @@ impl Faults {
             one_way: part(1_500),
             clock: part(4_000),
         };
-        Faults { random, weather, down: BTreeMap::new(), apart: BTreeMap::new(), fired: BTreeMap::new() }
+        Faults {
+            random,
+            weather,
+            down: BTreeMap::new(),
+            apart: BTreeMap::new(),
+            fired: BTreeMap::new(),
+            moving: (seed % 4 == 1).then(|| StdRng::seed_from_u64(seed ^ 0x30FE)),
+            restarts: BTreeSet::new(),
+        }
     }
 
     fn happens(&mut self, millionths: u32) -> bool {
@@ -76,6 +88,7 @@ impl Faults {
     /// One step of bad weather.
     pub(crate) fn step(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers, witness: &Witness, clients: u32) {
         self.mend(now, sim, servers);
+        self.relocate(now, servers);
         if self.happens(self.weather.kill) {
             let server = self.server();
             if !self.down.contains_key(&server) {
@@ -121,6 +134,29 @@ impl Faults {
         }
     }
 
+    /// Now and then a branch whose last move has ended gets another server, and both are started again some time later,
+    /// in whatever order.
+    fn relocate(&mut self, now: u64, servers: &Servers) {
+        let Some(random) = &mut self.moving else { return };
+        if random.random_range(0..1_000) < 3 {
+            let branch = BranchId::new(i64::from(random.random_range(1..=BRANCHES))).expect("a branch");
+            let from = servers.assignment().server_of(branch).expect("a server");
+            let to = (from + random.random_range(1..SERVERS)) % SERVERS;
+            if servers.in_office(branch) == [from] {
+                servers.move_branch(branch, to);
+                *self.fired.entry("move").or_default() += 1;
+                self.restarts.extend([from, to].map(|server| (now + random.random_range(0..400), server)));
+            }
+        }
+        while let Some((due, server)) = self.restarts.first().copied().filter(|(due, _)| *due <= now) {
+            self.restarts.remove(&(due, server));
+            if !self.down.contains_key(&server) && servers.is_behind(server) {
+                servers.stop(server);
+                self.down.insert(server, now + random.random_range(1..300));
+            }
+        }
+    }
+
     /// Servers whose journal failed die as well.
     pub(crate) fn bury(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers) {
         for server in servers.doomed() {
@@ -136,6 +172,10 @@ impl Faults {
     /// The end of all bad weather.
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, servers: &Servers, witness: &Witness) {
         self.mend(u64::MAX, sim, servers);
+        for server in (0..SERVERS).filter(|server| servers.is_behind(*server)) {
+            servers.kill(sim, server);
+            sim.bounce(name(server));
+        }
         witness.seen().traps.clear();
         servers.clocks.iter().for_each(|clock| clock.store(0, Ordering::Relaxed));
     }

@@ -4,7 +4,6 @@ use crate::clients::{CLIENTS, Client, History};
 use crate::faults::Faults;
 use crate::servers::{BRANCHES, SERVERS, Servers};
 use crate::witness::Witness;
-use bank_proto::{Assignment, BranchId};
 use branch_server::verify;
 use serde::{Deserialize, Serialize};
 use std::cell::Cell;
@@ -64,6 +63,7 @@ impl Tally {
             "partition",
             "one-way partition",
             "wrong clock",
+            "move",
             "row transfer_sent",
             "row transfer_received",
             "row transfer_completed",
@@ -217,11 +217,11 @@ fn reckon(
 
 /// Proves every branch from its journal, and that all tell one story (I1 to I4, I8, I10).
 fn verify_all(servers: &Servers) -> u64 {
-    let assignment = Assignment::new(BRANCHES, SERVERS);
+    let assignment = servers.assignment();
     let mut stories = Vec::new();
     for server in 0..SERVERS {
         for branch in assignment.branches_of(server) {
-            let branch: BranchId = branch;
+            assert_eq!(servers.in_office(branch), [server], "branch {branch} is at one server");
             let report = verify::branch(&servers.disk(server), branch, BRANCHES, |_, _| {});
             stories.push(report.unwrap_or_else(|error| panic!("branch {branch}: {error}")).crossings);
         }

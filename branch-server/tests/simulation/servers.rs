@@ -2,9 +2,12 @@
 
 use crate::machine::{PORT, Wires, WrongClock, connect, incoming};
 use crate::witness::Witness;
+use bank_proto::{Assignment, AssignmentFile, BranchId};
+use branch_server::data_directory::branch_directory;
 use branch_server::environment::{Entropy, Environment, Workers};
+use branch_server::journal::sqlite::{Retirement, retirement};
 use branch_server::{LogFormat, Settings, Store, start_in};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -28,6 +31,10 @@ pub(crate) struct Servers {
     starts: Arc<AtomicU64>,
     /// Tells each server to stop in good order.
     stops: Vec<watch::Sender<()>>,
+    /// The branches that were moved, each with its server, in the order in which they were.
+    moved: Arc<Mutex<Vec<(u32, u32)>>>,
+    /// How many of these moves each server knew of when it started.
+    known_moves: Vec<Arc<AtomicU64>>,
 }
 
 pub(crate) fn name(server: u32) -> String {
@@ -45,6 +52,8 @@ impl Servers {
             doomed: Arc::default(),
             starts: Arc::default(),
             stops: (0..SERVERS).map(|_| watch::Sender::default()).collect(),
+            moved: Arc::default(),
+            known_moves: (0..SERVERS).map(|_| Arc::default()).collect(),
         }
     }
 
@@ -59,6 +68,40 @@ impl Servers {
             let servers = self.clone();
             sim.host(name(server), move || servers.clone().serve(server));
         }
+    }
+
+    fn moved(&self) -> Vec<(u32, u32)> {
+        self.moved.lock().expect("nobody panicked").clone()
+    }
+
+    fn assignment_file(&self) -> AssignmentFile {
+        let moved = self.moved().into_iter().collect::<BTreeMap<_, _>>();
+        AssignmentFile { founding_servers: SERVERS, moved }
+    }
+
+    /// Which server every branch belongs to now, whoever knows it already.
+    pub(crate) fn assignment(&self) -> Assignment {
+        Assignment::with_file(BRANCHES, SERVERS, self.assignment_file()).expect("an assignment")
+    }
+
+    /// Gives a branch to another server; the servers hear of it when they start.
+    pub(crate) fn move_branch(&self, branch: BranchId, to: u32) {
+        self.moved.lock().expect("nobody panicked").push((branch.get(), to));
+    }
+
+    /// Whether a server has not heard of the last move.
+    pub(crate) fn is_behind(&self, server: u32) -> bool {
+        self.known_moves[server as usize].load(Ordering::Relaxed) < self.moved().len() as u64
+    }
+
+    /// The servers on whose disks a branch's books are in office: one, or none while they move.
+    pub(crate) fn in_office(&self, branch: BranchId) -> Vec<u32> {
+        let is_here = |server: &u32| {
+            let directory = branch_directory(&self.disk(*server), branch);
+            let found = directory.exists().then(|| retirement(&directory, branch, BRANCHES));
+            matches!(found, Some(Ok((Retirement::InOffice, _)))) && !directory.join("handed-over-by").exists()
+        };
+        (0..SERVERS).filter(is_here).collect()
     }
 
     /// Those that must die now: a journal of theirs failed.
@@ -97,6 +140,8 @@ impl Servers {
         };
         let address = ([0, 0, 0, 0], PORT).into();
         let incoming = incoming(self.wires.clone(), name(server)).await?;
+        let assignment = self.directory.join(format!("assignment-{server}.json"));
+        std::fs::write(&assignment, serde_json::to_string(&self.assignment_file()).expect("JSON")).expect("written");
         let settings = Settings {
             listen: address,
             store: Store::Sqlite(self.disk(server)),
@@ -104,7 +149,7 @@ impl Servers {
             server_ordinal: server,
             peers: (0..SERVERS).map(|server| format!("http://{}:{PORT}", name(server))).collect(),
             drain_timeout_ms: 1_000,
-            assignment: None,
+            assignment: Some(assignment),
             audit_interval_ms: 500,
             // Now and then something is refused for it.
             clearing_limit_minor_units: 200_000,
@@ -112,6 +157,8 @@ impl Servers {
             log: "off".to_owned(),
             exit_with_parent: false,
         };
+        let moves = self.moved().len() as u64;
+        self.known_moves[server as usize].store(moves, Ordering::Relaxed);
         let mut stop = self.stops[server as usize].subscribe();
         let running = start_in(environment, settings, address, incoming).await?;
         // The sender lives as long as this does.

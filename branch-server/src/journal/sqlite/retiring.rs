@@ -9,6 +9,7 @@ use super::copying::{read_only, writable};
 use super::opening::{State, empty_wal, state};
 use super::{JOURNAL_FILE, OpenError, SqliteJournal, branch_row};
 use crate::journal::{ChainHash, Sequence};
+use crate::planted::{Bug, is_planted};
 use bank_proto::BranchId;
 use std::path::{Path, PathBuf};
 
@@ -129,7 +130,10 @@ pub fn accept(directory: &Path, branch: BranchId, branches: u32, server: u32) ->
 /// The copy is not one of this branch, was promised to another server or none, or cannot be written.
 pub fn confirm(directory: &Path, branch: BranchId, branches: u32, server: u32) -> Result<(), OpenError> {
     match retirement(directory, branch, branches)?.0 {
-        Retirement::Promised(promised) if promised == server => set(directory, Retirement::Delivered(server)),
+        Retirement::Promised(promised) if promised == server => {
+            let kept = is_planted(Bug::BooksKept);
+            set(directory, if kept { Retirement::InOffice } else { Retirement::Delivered(server) })
+        }
         Retirement::Delivered(delivered) if delivered == server => Ok(()),
         other => Err(OpenError::Damaged {
             path: directory.join(JOURNAL_FILE),
