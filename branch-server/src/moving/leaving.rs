@@ -1,5 +1,6 @@
 //! Books that are another server's now, at the server that had them.
 
+use super::arriving;
 use crate::data_directory::branch_directory;
 use crate::derived;
 use crate::environment::Workers;
@@ -140,6 +141,10 @@ fn promise(
 ) -> Result<Promise, OpenError> {
     if !directory.join(JOURNAL_FILE).exists() {
         return Ok(Promise::Nothing(Whereabouts::Absent));
+    }
+    if arriving::is_unconfirmed(directory) {
+        // Whoever gave it away would do so again if it were lost here: that server hears of it first.
+        return Ok(Promise::Nothing(Whereabouts::Unusable));
     }
     match sqlite::retirement(directory, branch, branches)?.0 {
         Retirement::Delivered(server) if server == asker => return Ok(Promise::Nothing(Whereabouts::Delivered)),

@@ -200,8 +200,8 @@ async fn a_branch_moves_back_and_its_old_copy_steps_aside() {
     assert!(servers.data(0).join("branch-0001.retired/journal.db").exists());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_move_that_a_crash_interrupted_goes_on_where_it_was() {
+/// Stopped in the middle of two moves to server 2.
+async fn interrupted() -> Servers {
     let mut servers = Servers::founded().await;
     for server in 0..2 {
         servers.stop(server).await;
@@ -220,7 +220,25 @@ async fn a_move_that_a_crash_interrupted_goes_on_where_it_was() {
     let four = BranchId::new(4).expect("a branch");
     sqlite::accept(&servers.branch(2, 4), four, 10, 2).expect("in office");
     std::fs::write(servers.branch(2, 4).join("handed-over-by"), "1").expect("written");
+    servers
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn books_that_have_just_come_are_not_given_on_before_the_giver_knows() {
+    let mut servers = interrupted().await;
+    servers.start(2, FOUNDED).await;
+    let url = servers.peers[2].clone();
+    let mut peer = wire::inter_branch_service_client::InterBranchServiceClient::connect(url).await.expect("a server");
+    let asked = wire::HandOverRequest { branch_id: 4, server: 1 };
+    let answer = peer.hand_over(asked).await.expect("an answer").into_inner().message().await.expect("a part");
+    let unusable = wire::hand_over_response::Part::Whereabouts(wire::Whereabouts::Unusable.into());
+    assert_eq!(answer.expect("a part").part, Some(unusable));
+    assert_eq!(servers.retirement(2, 4), Retirement::InOffice);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_that_a_crash_interrupted_goes_on_where_it_was() {
+    let mut servers = interrupted().await;
     // It must not open before that one has.
     servers.start(2, MOVED).await;
     let mut client = servers.client(2).await;
