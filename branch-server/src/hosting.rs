@@ -245,7 +245,9 @@ impl Opener {
             }
             Arrival::Nowhere => {
                 let Reason { logged, told } = reason;
-                refuse(late.branch, &format!("{logged}, and no other server has its books: restore a backup"));
+                let is_here = data_directory::branch_directory(&self.directory, late.branch).exists();
+                let advice = if is_here { "let it move to where it was promised first" } else { "restore a backup" };
+                refuse(late.branch, &format!("{logged}, and no other server has its books: {advice}"));
                 bank.close(late.branch, told);
                 return Brought::Lost;
             }

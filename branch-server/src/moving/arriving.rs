@@ -63,6 +63,10 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival
     if is_unconfirmed(&directory) {
         return confirm(bank, &directory, branch).await;
     }
+    // What is left of a copy that broke off takes the room of the next one.
+    if let Err(error) = remove(&beside(data, branch, "arriving")) {
+        tracing::warn!(%branch, %error, "what is left of an earlier copy cannot be removed");
+    }
     let mut nowhere = true;
     let mut why = String::new();
     for ordinal in bank.other_servers() {
@@ -184,9 +188,7 @@ async fn receive(
 }
 
 fn make_empty(draft: &Path) -> io::Result<File> {
-    if draft.exists() {
-        fs::remove_dir_all(draft)?;
-    }
+    remove(draft)?;
     fs::create_dir_all(draft)?;
     File::create(draft.join(JOURNAL_FILE))
 }
@@ -199,13 +201,15 @@ fn install(data: &Path, draft: &Path, branch: BranchId, ordinal: u32) -> io::Res
     let place = branch_directory(data, branch);
     if place.exists() {
         let aside = beside(data, branch, "retired");
-        if aside.exists() {
-            fs::remove_dir_all(&aside)?;
-        }
+        remove(&aside)?;
         fs::rename(&place, &aside)?;
     }
     fs::rename(draft, &place)?;
     sync(data)
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    if directory.exists() { fs::remove_dir_all(directory) } else { Ok(()) }
 }
 
 fn beside(data: &Path, branch: BranchId, state: &str) -> PathBuf {

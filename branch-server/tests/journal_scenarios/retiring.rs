@@ -84,3 +84,22 @@ fn the_promise_survives_a_killed_process() {
     assert_eq!(found(alone.path()), Retirement::Promised(3));
     assert_eq!(sqlite::accept(alone.path(), branch(), 10, 3).expect("in office").sequence, 10);
 }
+
+#[test]
+fn a_crash_while_a_copy_is_marked_does_not_keep_it_from_being_asked() {
+    let (from, _to) = promised();
+    let image = tempfile::tempdir().expect("a directory");
+    // Half of a transaction has reached the file, and then the process is killed.
+    let connection = rusqlite::Connection::open(from.path().join("journal.db")).expect("the copy");
+    let unfinished = "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; BEGIN; UPDATE branch SET retired = -4; \
+                      WITH RECURSIVE many(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 5000) \
+                      INSERT INTO personal_name SELECT n, 'somebody', zeroblob(32) FROM many;";
+    connection.execute_batch(unfinished).expect("written in part");
+    for name in ["journal.db", "journal.db-journal"] {
+        std::fs::copy(from.path().join(name), image.path().join(name)).expect("copied");
+    }
+
+    assert_eq!(found(image.path()), Retirement::Promised(3));
+    sqlite::confirm(image.path(), branch(), 10, 3).expect("remembered");
+    assert_eq!(found(image.path()), Retirement::Delivered(3));
+}

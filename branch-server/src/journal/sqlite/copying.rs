@@ -15,7 +15,7 @@ use std::time::Duration;
 const ROWS_PER_READ: u64 = 20_000;
 
 /// How long to wait for a lock that another program holds for a moment.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What to copy.
 #[derive(Debug, Clone, Copy)]
