@@ -94,6 +94,7 @@ async fn converse(
     let turn = Arc::new(Turn::default());
     let stream = Refusing::new(stream, Arc::clone(&turn), Arc::clone(&app));
     let patience = Arc::new(Patience::default());
+    let stop = stopping.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         turn.ask();
         let (turn, patience, app) = (Arc::clone(&turn), Arc::clone(&patience), Arc::clone(&app));
@@ -102,10 +103,15 @@ async fn converse(
         }
         let waits = !routes::is_operation(request.uri().path());
         let request = request.map(|body| Body::new(Arc::clone(&turn).watch(body)));
-        let mut router = router.clone();
+        let (mut router, mut stop) = (router.clone(), stop.clone());
         async move {
             if waits {
-                patience.over().await;
+                // A stop does not wait for those who were told to wait.
+                tokio::select! {
+                    biased;
+                    () = patience.over() => {}
+                    () = stop_asked(&mut stop) => {}
+                }
             }
             let answer = router.call(request).await;
             if let Ok(answer) = &answer {
