@@ -2,6 +2,7 @@
 //! simulated from a seed.
 
 use crate::journal::{Journal, SqliteJournal};
+use bank_proto::traces::Traces;
 use bank_proto::{BranchId, Timestamp, TransactionKey};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -22,6 +23,8 @@ pub struct Environment {
     pub decorate: Arc<dyn Fn(BranchId, SqliteJournal) -> Box<dyn Journal> + Send + Sync>,
     /// How many bytes are free for this process on the file system of a directory.
     pub free_bytes: FreeBytes,
+    /// Where sampled requests are told.
+    pub traces: Traces,
     /// Ends the process, because a branch's disk can no longer be trusted. What was not answered by then never
     /// is. The process must not go on when this returns.
     pub end: Arc<dyn Fn(BranchId) + Send + Sync>,
@@ -47,6 +50,7 @@ impl Environment {
                 let space = rustix::fs::statvfs(directory)?;
                 Ok(space.f_bavail.saturating_mul(space.f_frsize))
             }),
+            traces: Traces::off(),
             end: Arc::new(|_| std::process::exit(EXIT_INTERNAL)),
         }
     }

@@ -89,7 +89,8 @@ impl Running {
 pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running, StartError> {
     let address = listener.local_addr().map_err(|error| StartError::Listen { address: settings.listen, error })?;
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    start_in(Environment::real(), settings, address, incoming).await
+    let environment = Environment { traces: settings.traces()?, ..Environment::real() };
+    start_in(environment, settings, address, incoming).await
 }
 
 /// The same on any machine, for the connections that come in at an address.
@@ -107,7 +108,7 @@ where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
-    let Environment { clock, entropy, workers, connect, decorate, free_bytes, end } = environment;
+    let Environment { clock, entropy, workers, connect, decorate, free_bytes, traces, end } = environment;
     let assignment = settings.assignment()?;
     let peers = channels(&settings, &connect)?;
     let Store::Sqlite(directory) = &settings.store;
@@ -161,7 +162,7 @@ where
     }
     let disk = directory.clone();
     let free_bytes = Box::new(move || free_bytes(&disk));
-    let resources = Resources { entropy, clock: clock.clone(), workers, free_bytes };
+    let resources = Resources { entropy, clock: clock.clone(), workers, traces: traces.clone(), free_bytes };
     let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers);
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, resources));
     let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
@@ -217,6 +218,7 @@ where
         for teller in tellers {
             teller.close().await;
         }
+        traces.end().await;
     });
     Ok(Running { address, stop, served })
 }

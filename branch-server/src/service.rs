@@ -7,6 +7,7 @@
 //! - [`hosted`]: a branch of this server, open or closed
 //! - [`bank`]: which branch, hosted here or by a peer; one way for single calls, batches and streams
 //! - [`forward`]: how a request came here, and its way on to another server
+//! - [`traced`]: what a trace says of an operation at its branch
 //! - [`waiting`]: answers to transfers that are still under way
 //! - [`inter_branch`]: what branches say to each other
 //! - [`cut`]: the books of all branches together
@@ -34,6 +35,7 @@ mod outbound;
 mod own_words;
 mod sentence;
 mod stream;
+mod traced;
 mod waiting;
 
 pub(crate) use bank::{Bank, Resources};

@@ -1,5 +1,6 @@
 //! Every setting of a branch server: flag, environment variable, unit and default.
 
+use bank_proto::traces::{self, InvalidCollector, TraceSettings, Traces};
 use bank_proto::{Assignment, AssignmentError, AssignmentFile, limits};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -46,6 +47,14 @@ pub struct Settings {
     /// How often the auditor looks at the books of the whole bank, in milliseconds; 0 never
     #[arg(long, env = "AUDIT_INTERVAL_MS", value_name = "MS", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(0..=86_400_000))]
     pub audit_interval_ms: u32,
+
+    /// OpenTelemetry collector that is told what sampled requests did, over OTLP/gRPC [default: nobody]
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Which part of the requests that come without a trace of their own begins one, from 0 to 1
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO", default_value_t = 0.01, value_parser = traces::ratio)]
+    pub trace_ratio: f64,
 
     /// Form of the log on standard error
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
@@ -106,6 +115,9 @@ pub enum SettingsError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The collector's address is not one.
+    #[error("--otlp-endpoint: {0}")]
+    Collector(#[from] InvalidCollector),
     /// The log's directives are not understood.
     #[error("--log: {0}")]
     Log(String),
@@ -127,6 +139,17 @@ impl Settings {
         AssignmentFile::parse(&text)
             .and_then(|file| Assignment::with_file(self.branches, servers, file))
             .map_err(|error| SettingsError::Assignment { path: path.clone(), error })
+    }
+
+    /// Where sampled requests are told. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// The collector's address is not one.
+    pub(crate) fn traces(&self) -> Result<Traces, SettingsError> {
+        let Some(collector) = self.otlp_endpoint.clone() else { return Ok(Traces::off()) };
+        let instance = Some(format!("branch-server-{}", self.server_ordinal));
+        let service = "florin-branch-server";
+        Ok(Traces::to(TraceSettings { collector, ratio: self.trace_ratio, service, instance })?)
     }
 }
 

@@ -25,5 +25,5 @@ pub use desk::{BatchReport, Desk, Fatal};
 pub use fold::{Fold, Folded, begins_transaction, ids_of};
 pub use parcel::{Delivery, Parcel, reason_detail};
 pub use queue::{QueueFull, TellerHandle, TellerWork, spawn};
-pub use request::{Asked, Caller, Job, Key, Order, Read, Request};
+pub use request::{Asked, Caller, Job, Key, Order, Read, Request, Served};
 pub use rows::{RowError, entry_of};

@@ -63,7 +63,7 @@ impl Destination {
 
     fn ask(&mut self, request: Request) -> Answered {
         let (sender, receiver) = mpsc::channel();
-        let reply = Box::new(move |answers| sender.send(answers).expect("the test waits"));
+        let reply = Box::new(move |answers, _| sender.send(answers).expect("the test waits"));
         let job = Job { requests: vec![Asked { request, deadline: None }], reply };
         self.desk.as_mut().expect("open").serve(vec![job]).expect("served");
         receiver.try_recv().expect("answered before the batch ended").remove(0)

@@ -99,7 +99,7 @@ fn balance() -> Request {
 fn job(requests: Vec<Request>) -> (Job, mpsc::Receiver<Vec<Answered>>) {
     let (sender, receiver) = mpsc::channel();
     let requests = requests.into_iter().map(|request| Asked { request, deadline: None }).collect();
-    (Job { requests, reply: Box::new(move |answers| sender.send(answers).expect("the test waits")) }, receiver)
+    (Job { requests, reply: Box::new(move |answers, _| sender.send(answers).expect("the test waits")) }, receiver)
 }
 
 fn ask(desk: &mut Desk, requests: Vec<Request>) -> Vec<Answered> {

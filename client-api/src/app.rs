@@ -9,6 +9,7 @@ use crate::server::Refusals;
 use crate::settings::Auth;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use bank_proto::traces::{Trace, Traces};
 use bytes::Bytes;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -20,6 +21,8 @@ pub(crate) struct App {
     pub(crate) metrics: Metrics,
     pub(crate) auth: Auth,
     pub(crate) entropy: Entropy,
+    /// Where sampled requests are told.
+    pub(crate) traces: Traces,
     /// The OpenAPI description, written once.
     pub(crate) openapi: Bytes,
     /// How many requests are in work, and how many may be.
@@ -39,6 +42,8 @@ pub(crate) struct Caller {
     pub(crate) request_id: Arc<str>,
     /// Makes a write repeatable; reads have none.
     pub(crate) key: Option<IdempotencyKey>,
+    /// When the request is sampled.
+    pub(crate) trace: Option<Trace>,
 }
 
 impl FromRequestParts<Arc<App>> for Caller {

@@ -32,6 +32,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
+/// Of the operations of one sampled request, so many are told one by one.
+const TRACED_OPERATIONS: usize = 16;
+
 /// The whole bank, as seen from here. The conversations end when it is dropped.
 pub(crate) struct Bank {
     assignment: Assignment,
@@ -93,7 +96,10 @@ impl Bank {
         let deadline = Instant::now() + self.timeout;
         let mut answers: Vec<Result<Replied, Problem>> = Vec::with_capacity(operations.len());
         let mut orders: Vec<Vec<(usize, Order)>> = self.lines.iter().map(|_| Vec::new()).collect();
+        // Thousands of them would hide what the trace is for.
+        let untraced = Caller { trace: None, ..caller.clone() };
         for (index, operation) in operations.into_iter().enumerate() {
+            let caller = if index < TRACED_OPERATIONS { caller } else { &untraced };
             let routed = operation.and_then(|(operation, key)| {
                 let owner = operation.owner(self.assignment.branches());
                 let server = self.server_of(owner)?;

@@ -13,6 +13,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bank_proto::ErrorCode;
+use bank_proto::traces::{Span, TRACEPARENT, TRACESTATE};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
     let path = request.extensions().get::<MatchedPath>().cloned();
     let path = path.as_ref().map(MatchedPath::as_str);
     let route = app.metrics.route(path, request.method());
+    let mut span = path.filter(|path| !routes::is_operation(path)).and_then(|path| enter(&app, path, &request));
 
     // Every route that takes POST writes, or may.
     let key = match *request.method() {
@@ -53,7 +55,8 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
             Some(refusal.with_retry_after(app.refusals.one_more()))
         }
         Ok(key) => {
-            request.extensions_mut().insert(Caller { request_id: request_id::text(&request_id).into(), key });
+            let trace = span.as_ref().map(Span::trace);
+            request.extensions_mut().insert(Caller { request_id: request_id::text(&request_id).into(), key, trace });
             None
         }
     };
@@ -67,6 +70,13 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
     if answer.status() == StatusCode::INTERNAL_SERVER_ERROR {
         tracing::error!(request_id = request_id::text(&request_id), route = path, "answered with an internal error");
     }
+    if let Some(span) = &mut span {
+        span.set("http.response.status_code", i64::from(answer.status().as_u16()));
+        span.set("florin.request_id", request_id::text(&request_id).to_owned());
+        if answer.status().is_server_error() {
+            span.fail("the bank could not answer");
+        }
+    }
     if let Some(key) = key_header {
         answer.headers_mut().insert(IDEMPOTENCY_KEY, key);
     }
@@ -76,6 +86,16 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     app.metrics.record(route, answer.status(), started.elapsed());
     answer
+}
+
+/// The step that a request is, when it is sampled.
+fn enter(app: &App, path: &str, request: &Request) -> Option<Span> {
+    let text = |name| request.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let mut span = app.traces.enter("request", text(TRACEPARENT), text(TRACESTATE))?;
+    span.rename(format!("{} {path}", request.method()));
+    span.set("http.request.method", request.method().as_str().to_owned());
+    span.set("http.route", path.to_owned());
+    Some(span)
 }
 
 /// HTTP/1.1 requires exactly one Host (RFC 9112, 3.2); older callers may leave it out.

@@ -1,6 +1,7 @@
 //! What the client API takes from the machine that it runs on, as arguments, so that a whole bank can be
 //! simulated from a seed.
 
+use bank_proto::traces::Traces;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,13 +13,16 @@ pub struct Environment {
     pub entropy: Entropy,
     /// The way to a branch server.
     pub connect: Box<dyn Fn(&Endpoint) -> Channel + Send + Sync>,
+    /// Where sampled requests are told.
+    pub traces: Traces,
 }
 
 impl Environment {
     /// The machine itself.
     #[must_use]
     pub fn real() -> Environment {
-        Environment { entropy: Entropy(Arc::new(random)), connect: Box::new(Endpoint::connect_lazy) }
+        let (entropy, traces) = (Entropy(Arc::new(random)), Traces::off());
+        Environment { entropy, connect: Box::new(Endpoint::connect_lazy), traces }
     }
 }
 

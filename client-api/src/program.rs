@@ -10,6 +10,7 @@ use crate::signals::StopSignals;
 use crate::{logging, routes, server};
 use axum::Router;
 use bank_proto::readiness;
+use bank_proto::traces::Traces;
 use bytes::Bytes;
 use std::io::Write as _;
 use std::net::SocketAddr;
@@ -134,6 +135,7 @@ pub struct Running {
     address: SocketAddr,
     stopping: watch::Sender<bool>,
     serving: JoinHandle<()>,
+    traces: Traces,
 }
 
 /// Starts a client API on a listener that is bound already, inside the caller's runtime.
@@ -144,12 +146,13 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     settings.check()?;
     let internal = |failure: &dyn std::fmt::Display| StartError::Internal(failure.to_string());
     let address = listener.local_addr().map_err(|failure| internal(&failure))?;
-    let app = app(Environment::real(), &settings)?;
+    let traces = settings.traces()?;
+    let app = app(Environment { traces: traces.clone(), ..Environment::real() }, &settings)?;
     let (stopping, stop_asked) = watch::channel(false);
     let router = routes::router(Arc::clone(&app));
     tokio::spawn(fold_metrics(Arc::clone(&app), stop_asked.clone()));
     let serving = tokio::spawn(server::serve(listener, router, app, stop_asked, settings.drain_timeout()));
-    Ok(Running { address, stopping, serving })
+    Ok(Running { address, stopping, serving, traces })
 }
 
 /// Every route of the client API without the connections that lead to it, inside the caller's runtime: for a
@@ -171,6 +174,7 @@ fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartE
         metrics: Metrics::new(&table, settings.branch_servers.len()).map_err(|failure| internal(&failure))?,
         auth: settings.auth,
         entropy: environment.entropy,
+        traces: environment.traces,
         openapi: Bytes::from(openapi),
         in_flight: InFlight::new(settings.max_in_flight),
         refusals: Refusals::new(),
@@ -209,5 +213,6 @@ impl Running {
         if let Err(failure) = self.serving.await {
             tracing::error!(error = %failure, "serving did not end well");
         }
+        self.traces.end().await;
     }
 }

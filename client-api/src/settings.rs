@@ -1,6 +1,7 @@
 //! The settings: each a flag and an environment variable.
 
 use axum::http::Uri;
+use bank_proto::traces::{self, InvalidCollector, TraceSettings, Traces};
 use bank_proto::{Assignment, AssignmentFile};
 use clap::{Args, ValueEnum};
 use std::net::SocketAddr;
@@ -68,6 +69,15 @@ pub struct Settings {
           value_parser = clap::value_parser!(u32).range(0..=600_000))]
     pub drain_timeout_ms: u32,
 
+    /// OpenTelemetry collector that is told what sampled requests did, over OTLP/gRPC [default: nobody].
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", value_name = "URL")]
+    pub otlp_endpoint: Option<String>,
+
+    /// Which part of the requests that come without a trace of their own begins one, from 0 to 1.
+    #[arg(long, env = "OTEL_TRACES_SAMPLER_ARG", value_name = "RATIO", default_value_t = 0.01,
+          value_parser = traces::ratio)]
+    pub trace_ratio: f64,
+
     /// How log lines are written: text for people, json for machines.
     #[arg(long, env = "LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
@@ -124,6 +134,9 @@ pub enum SettingsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A collector's address that is none.
+    #[error("--otlp-endpoint: {0}")]
+    Collector(#[from] InvalidCollector),
     /// Log directives that cannot be read.
     #[error("--log: `{directives}` is neither a level nor a list of directives such as info,client_api=debug")]
     Log {
@@ -146,7 +159,19 @@ impl Settings {
                 return Err(SettingsError::BranchServerUrl { url: url.to_string() });
             }
         }
+        self.otlp_endpoint.as_deref().map_or(Ok(()), traces::check)?;
         self.assignment().map(|_| ())
+    }
+
+    /// Where sampled requests are told. Must be called inside the runtime.
+    ///
+    /// # Errors
+    /// The collector's address is not one.
+    pub(crate) fn traces(&self) -> Result<Traces, SettingsError> {
+        let Some(collector) = self.otlp_endpoint.clone() else { return Ok(Traces::off()) };
+        let settings =
+            TraceSettings { collector, ratio: self.trace_ratio, service: "florin-client-api", instance: None };
+        Ok(Traces::to(settings)?)
     }
 
     /// Which branch is on which server.
@@ -219,6 +244,9 @@ mod tests {
             ["--branch-servers", "localhost:50051"],
             ["--branch-servers", ""],
             ["--assignment", "/there/is/no/such/file"],
+            ["--otlp-endpoint", "collector:4317"],
+            ["--otlp-endpoint", "https://collector:4317"],
+            ["--trace-ratio", "2"],
         ] {
             assert!(check(&flags).is_err(), "{flags:?}");
         }

@@ -80,7 +80,7 @@ pub(super) async fn fund(servers: &Servers, customers: u64, amount: &str) -> Res
             ..DepositRequest::default()
         };
         let operation = |customer| Operation { kind: Some(operation::Kind::Deposit(deposit(customer))) };
-        let request = BatchRequest { operations: some.iter().map(operation).collect() };
+        let request = BatchRequest { operations: some.iter().map(operation).collect(), traces: vec![] };
         BankServiceClient::new(servers.of_branch(None)).batch(request).await?;
     }
     Ok(())

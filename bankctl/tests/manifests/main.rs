@@ -10,6 +10,7 @@ mod objects;
 mod pods;
 mod reach;
 mod settings;
+mod tracing;
 
 use compose::Compose;
 use objects::Manifests;
@@ -46,6 +47,11 @@ fn every_setting_is_one_that_the_programs_take() {
     every_overlay(settings::all_are_taken);
     every_overlay(settings::all_servers_are_named_in_order);
     every_overlay(settings::the_assignment_is_there_and_fits);
+}
+
+#[test]
+fn the_tracing_component_says_what_both_programs_take_and_opens_the_way() {
+    tracing::says_what_both_programs_take_and_opens_the_way();
 }
 
 #[test]

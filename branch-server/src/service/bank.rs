@@ -6,12 +6,14 @@ use super::hosted::{Closed, Hosted, OpenBranch};
 use super::inbound::{self, IdOrigin};
 use super::inter_branch::Line;
 use super::outbound;
+use super::traced::{Steps, Traced};
 use super::waiting::{self, Held};
 use crate::audit::LastReport;
 use crate::environment::{Clock, Entropy, Workers};
 use crate::journal::sqlite::RESERVE_BYTES;
 use crate::ledger::{Command, Payee};
 use crate::teller::{Answer, Answered, Asked, Declined, Job, Order, QueueFull, Request, TellerHandle};
+use bank_proto::traces::{Kind, Span, Trace, Traces};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::wire::inter_branch_service_client::InterBranchServiceClient;
 use bank_proto::wire::{self, operation_result::Kind as ResultKind};
@@ -50,6 +52,7 @@ pub(crate) struct Bank {
     pub(super) cuts: Cuts,
     /// The place of whoever reads an earlier row's books: they stand in memory as a whole.
     past: Arc<Semaphore>,
+    traces: Traces,
     free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send + Sync>,
     /// True from the moment when the server was told to stop.
     draining: watch::Sender<bool>,
@@ -60,6 +63,8 @@ pub(crate) struct Resources {
     pub(crate) entropy: Entropy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) workers: Workers,
+    /// Where sampled requests are told.
+    pub(crate) traces: Traces,
     /// How much is free on the disk of all branches hosted here.
     pub(crate) free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send + Sync>,
 }
@@ -77,6 +82,8 @@ pub(super) struct Tagged {
     pub(super) tag: u64,
     pub(super) operation: wire::Operation,
     pub(super) deadline: Instant,
+    /// When it is sampled.
+    pub(super) trace: Option<Box<Trace>>,
 }
 
 /// Results on their way to whoever asked.
@@ -111,7 +118,7 @@ impl Bank {
         peers: Vec<Option<Channel>>,
         resources: Resources,
     ) -> Bank {
-        let Resources { entropy, clock, workers, free_bytes } = resources;
+        let Resources { entropy, clock, workers, traces, free_bytes } = resources;
         let client = |channel| {
             BankServiceClient::new(channel)
                 .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
@@ -134,6 +141,7 @@ impl Bank {
             last_audit: LastReport::default(),
             cuts: Cuts::default(),
             past: Arc::new(Semaphore::new(1)),
+            traces,
             free_bytes,
             draining: watch::Sender::new(false),
         }
@@ -146,6 +154,11 @@ impl Bank {
     /// Who does what takes long.
     pub(crate) fn workers(&self) -> Workers {
         self.workers
+    }
+
+    /// Where sampled requests are told.
+    pub(super) fn traces(&self) -> &Traces {
+        &self.traces
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -276,11 +289,11 @@ impl Bank {
         // message's own, whose count does not travel between the cores with every order.
         let mut places: BTreeMap<BranchId, Result<Place<'_>, Declined>> = BTreeMap::new();
         let principal: Arc<str> = Arc::from(&*self.principal);
-        let mut here: BTreeMap<BranchId, (Bundle<Asked>, Vec<Held>)> = BTreeMap::new();
+        let mut here: BTreeMap<BranchId, Here> = BTreeMap::new();
         let mut there: BTreeMap<u32, Bundle<wire::Operation>> = BTreeMap::new();
         let mut refused = Vec::new();
         let count = operations.len();
-        for Tagged { tag, mut operation, deadline } in operations {
+        for Tagged { tag, mut operation, deadline, trace } in operations {
             let (branch, id) = match self.route(&mut operation, journey) {
                 Ok(routed) => routed,
                 Err(declined) => {
@@ -291,12 +304,17 @@ impl Bank {
             match places.entry(branch).or_insert_with(|| self.place(branch, journey)) {
                 Ok(Place::Here(open)) => {
                     let patience = inbound::patience(&operation);
+                    let span = trace.map(|trace| trace.begin(inbound::describe(&operation).0, Kind::Server));
                     match self.request(operation, branch, id, &principal) {
                         Ok(request) => {
-                            let (bundle, held) =
-                                here.entry(branch).or_insert_with(|| (Bundle::with_room(count), Vec::new()));
+                            let Here { bundle, held, traced } =
+                                here.entry(branch).or_insert_with(|| Here::with_room(count));
                             let place = bundle.tags.len();
                             held.extend(self.hold(&request, place, open, patience, deadline));
+                            traced.extend(span.map(|mut span| {
+                                let steps = Steps::begin(&mut span, branch, self.now());
+                                Traced { place, span, steps }
+                            }));
                             bundle.push(tag, Asked { request, deadline: Some(deadline) });
                         }
                         Err(declined) => refused.push((tag, outbound::refused(&declined))),
@@ -304,7 +322,11 @@ impl Bank {
                 }
                 Ok(Place::Peer(ordinal, _)) => {
                     inbound::fill_in_id(&mut operation, branch, id);
-                    there.entry(*ordinal).or_insert_with(|| Bundle::with_room(count)).push(tag, operation);
+                    let bundle = there.entry(*ordinal).or_insert_with(|| Bundle::with_room(count));
+                    if let Some(trace) = trace {
+                        bundle.spans.push((bundle.tags.len(), trace.begin("forward", Kind::Client)));
+                    }
+                    bundle.push(tag, operation);
                 }
                 Err(declined) => refused.push((tag, outbound::refused(declined))),
             }
@@ -316,8 +338,8 @@ impl Bank {
         for (branch, place) in places {
             match place {
                 Ok(Place::Here(open)) => {
-                    if let Some((bundle, held)) = here.remove(&branch) {
-                        submit(branch, &open.teller, bundle, held, results);
+                    if let Some(here) = here.remove(&branch) {
+                        submit(branch, &open.teller, here, results);
                     }
                 }
                 Ok(Place::Peer(ordinal, peer)) => {
@@ -367,7 +389,7 @@ impl Bank {
         };
         // The caller must hear where the transfer stands before it gives up.
         let until = (self.now() + patience?).min(deadline.checked_sub(ANSWER_MARGIN)?);
-        Some(Held { place, watch: open.watchers.watch(key.get()), until })
+        Some(Held { place, watch: open.watchers.watch(key.get()), until, span: None })
     }
 
     fn request(
@@ -381,18 +403,17 @@ impl Bank {
     }
 
     /// All results of one message, in the order of its operations.
-    pub(super) async fn batch(
-        &self,
-        operations: Vec<wire::Operation>,
-        journey: &Journey,
-    ) -> Vec<wire::OperationResult> {
+    pub(super) async fn batch(&self, request: wire::BatchRequest, journey: &Journey) -> Vec<wire::OperationResult> {
+        let wire::BatchRequest { operations, traces } = request;
         if journey.deadline <= self.now() {
             return vec![outbound::refused(&Declined::new(ErrorCode::DeadlineExceeded)); operations.len()];
         }
         let codes: Vec<_> = operations.iter().map(|operation| unanswered(is_write(operation))).collect();
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let tagged = (0..).zip(operations);
-        let tagged = tagged.map(|(tag, operation)| Tagged { tag, operation, deadline: journey.deadline }).collect();
+        let tagged = tagged.map(|(tag, operation)| Tagged { tag, operation, deadline: journey.deadline, trace: None });
+        let mut tagged: Vec<Tagged> = tagged.collect();
+        self.join_traces(&mut tagged, &traces);
         self.dispatch(tagged, journey, &sender);
         drop(sender);
         let mut answers: Vec<Option<wire::OperationResult>> = vec![None; codes.len()];
@@ -410,35 +431,52 @@ impl Bank {
         answers
     }
 
-    /// The result of one operation: of a branch hosted here straight from its teller.
+    /// Finds which of the operations are sampled.
+    pub(super) fn join_traces(&self, operations: &mut [Tagged], traces: &[wire::TraceContext]) {
+        for context in traces {
+            if let Some(operation) = operations.get_mut(context.operation as usize) {
+                operation.trace = self.traces.join(&context.traceparent, &context.tracestate).map(Box::new);
+            }
+        }
+    }
+
+    /// The result of one operation: of a branch hosted here straight from its teller. The span ends with it.
     pub(super) async fn one(
         &self,
-        kind: wire::operation::Kind,
+        mut operation: wire::Operation,
         journey: &Journey,
+        mut span: Option<Span>,
     ) -> Result<ResultKind, tonic::Status> {
         let refuse = |declined: Declined| outbound::status_of(&declined);
         if journey.deadline <= self.now() {
             return Err(refuse(Declined::new(ErrorCode::DeadlineExceeded)));
         }
-        let mut operation = wire::Operation { kind: Some(kind) };
         let (branch, id) = self.route(&mut operation, journey).map_err(refuse)?;
         let result = match self.place(branch, journey).map_err(refuse)? {
             Place::Here(open) => {
                 let patience = inbound::patience(&operation);
                 let request = self.request(operation, branch, id, &self.principal).map_err(refuse)?;
                 let held = self.hold(&request, 0, &open, patience, journey.deadline);
-                let answered = self.ask(&open, request, journey.deadline).await;
+                let steps = span.as_mut().map(|span| Steps::begin(span, branch, self.now()));
+                let answered = self.ask_traced(&open, request, journey.deadline, steps).await;
                 outbound::result(branch, waiting::ended(held, answered).await)
             }
             Place::Peer(_, peer) => {
                 inbound::fill_in_id(&mut operation, branch, id);
-                let bundle = Bundle { tags: vec![0], items: vec![operation] };
+                let forwarding = span.as_ref().map(|span| (0, span.trace().begin("forward", Kind::Client)));
+                let spans = forwarding.into_iter().collect();
+                let bundle = Bundle { tags: vec![0], items: vec![operation], spans };
                 let results = forward(peer.clone(), bundle, journey).await;
                 results.into_iter().next().map(|(_, result)| result).unwrap_or_default()
             }
         };
         match result.kind {
-            Some(ResultKind::Failure(failure)) => Err(outbound::status(&failure)),
+            Some(ResultKind::Failure(failure)) => {
+                if let Some(span) = &mut span {
+                    span.set("florin.code", failure.code.clone());
+                }
+                Err(outbound::status(&failure))
+            }
             Some(kind) => Ok(kind),
             None => Err(refuse(Declined::new(ErrorCode::OutcomeUnknown))),
         }
@@ -447,6 +485,16 @@ impl Bank {
     /// Asks a teller of this server one thing. Without an answer in time it is refused here, under the
     /// id that it has.
     pub(super) async fn ask(&self, branch: &OpenBranch, request: Request, deadline: Instant) -> Answered {
+        self.ask_traced(branch, request, deadline, None).await
+    }
+
+    async fn ask_traced(
+        &self,
+        branch: &OpenBranch,
+        request: Request,
+        deadline: Instant,
+        steps: Option<Steps>,
+    ) -> Answered {
         let key = match &request {
             Request::Write(order) => Some(order.key.get()),
             Request::Arrive { order, .. } => Some(order.key.get()),
@@ -456,7 +504,10 @@ impl Bank {
         let (sender, receiver) = oneshot::channel();
         let job = Job {
             requests: vec![Asked { request, deadline: Some(deadline) }],
-            reply: Box::new(move |answers| {
+            reply: Box::new(move |answers, served| {
+                if let Some(steps) = steps {
+                    steps.note(&served);
+                }
                 // The asker may have gone; then nobody waits for this.
                 let _ = sender.send(answers);
             }),
@@ -491,16 +542,32 @@ pub(super) fn queue_refusal(refusal: QueueFull) -> Declined {
     }
 }
 
-fn submit(
-    branch: BranchId,
-    teller: &TellerHandle,
+/// The operations of one message for one branch of this server.
+struct Here {
     bundle: Bundle<Asked>,
+    /// Those whose answers may have to wait, by their places.
     held: Vec<Held>,
-    results: &mpsc::UnboundedSender<Results>,
-) {
+    /// Those that are sampled, by their places.
+    traced: Vec<Traced>,
+}
+
+impl Here {
+    fn with_room(operations: usize) -> Here {
+        Here { bundle: Bundle::with_room(operations), held: Vec::new(), traced: Vec::new() }
+    }
+}
+
+fn submit(branch: BranchId, teller: &TellerHandle, here: Here, results: &mpsc::UnboundedSender<Results>) {
+    let Here { bundle, mut held, traced } = here;
     let (tags, sender) = (bundle.tags.clone(), results.clone());
     let runtime = tokio::runtime::Handle::current();
-    let reply = Box::new(move |answers| {
+    let reply = Box::new(move |answers: Vec<Answered>, served| {
+        for mut traced in traced {
+            traced.served(answers.get(traced.place), &served);
+            if let Some(held) = held.iter_mut().find(|held| held.place == traced.place) {
+                held.span = Some(traced.span);
+            }
+        }
         let (tags, answers) = waiting::hold_back(&runtime, branch, tags, answers, held, &sender);
         // The asker may have gone; then nobody waits for this.
         let _ = sender.send(Results::Local { branch, tags, answers });

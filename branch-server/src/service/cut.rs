@@ -73,7 +73,7 @@ impl Bank {
         let mut parts = BTreeMap::new();
         // One after the other: each may read a whole journal.
         for (branch, sequence) in branches.zip(rows) {
-            let journey = Journey { hops: 0, request_id: String::new(), deadline };
+            let journey = Journey { hops: 0, request_id: String::new(), deadline, trace: None };
             let part = match self.place(branch, &journey)? {
                 Place::Here(open) => past::books(self, open, branch, sequence).await?,
                 Place::Peer(..) => {
@@ -96,7 +96,7 @@ impl Bank {
 
     /// The part of one branch hosted here at an earlier row.
     pub(super) async fn branch_cut(&self, branch: BranchId, sequence: u64) -> Result<BranchCut, Declined> {
-        let journey = Journey { hops: u32::MAX, request_id: String::new(), deadline: self.now() };
+        let journey = Journey { hops: u32::MAX, request_id: String::new(), deadline: self.now(), trace: None };
         match self.place(branch, &journey)? {
             Place::Here(open) => past::books(self, open, branch, sequence).await,
             Place::Peer(..) => Err(Declined::new(ErrorCode::WrongBranch)),

@@ -2,6 +2,7 @@
 
 use super::outbound;
 use crate::teller::Declined;
+use bank_proto::traces::{Span, TRACEPARENT, TRACESTATE, Trace};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::{ErrorCode, metadata, wire};
 use tokio::time::Instant;
@@ -16,6 +17,8 @@ pub(super) struct Journey {
     pub(super) request_id: String,
     /// When its caller gives up.
     pub(super) deadline: Instant,
+    /// The step that it is part of, when it is sampled as a whole.
+    pub(super) trace: Option<Trace>,
 }
 
 impl Journey {
@@ -25,6 +28,13 @@ impl Journey {
         if let Ok(request_id) = self.request_id.parse() {
             map.insert(metadata::REQUEST_ID, request_id);
         }
+        if let Some(trace) = &self.trace {
+            for (name, text) in [(TRACEPARENT, trace.traceparent()), (TRACESTATE, trace.tracestate())] {
+                if let Some(text) = text.parse().ok().filter(|_| !text.is_empty()) {
+                    map.insert(name, text);
+                }
+            }
+        }
     }
 }
 
@@ -32,11 +42,13 @@ impl Journey {
 pub(super) struct Bundle<T> {
     pub(super) tags: Vec<u64>,
     pub(super) items: Vec<T>,
+    /// The steps of those that are sampled, with their places. Each ends with this.
+    pub(super) spans: Vec<(usize, Span)>,
 }
 
 impl<T> Bundle<T> {
     pub(super) fn with_room(items: usize) -> Bundle<T> {
-        Bundle { tags: Vec::with_capacity(items), items: Vec::with_capacity(items) }
+        Bundle { tags: Vec::with_capacity(items), items: Vec::with_capacity(items), spans: Vec::new() }
     }
 
     pub(super) fn push(&mut self, tag: u64, item: T) {
@@ -52,7 +64,8 @@ pub(super) async fn forward(
     journey: &Journey,
 ) -> Vec<(u64, wire::OperationResult)> {
     let writes: Vec<bool> = bundle.items.iter().map(is_write).collect();
-    let mut request = tonic::Request::new(wire::BatchRequest { operations: bundle.items });
+    let traces = bundle.spans.iter().map(|(place, span)| trace_context(*place, &span.trace())).collect();
+    let mut request = tonic::Request::new(wire::BatchRequest { operations: bundle.items, traces });
     journey.write(request.metadata_mut());
     // The owner must know when to say how far it is with what takes a while.
     request.set_timeout(journey.deadline.saturating_duration_since(Instant::now()));
@@ -69,6 +82,14 @@ pub(super) async fn forward(
     let refusals = failure.map(|code| outbound::refused(&Declined::new(code)));
     let pairs = bundle.tags.into_iter().zip(writes);
     pairs.map(|(tag, is_write)| (tag, refusals[usize::from(is_write)].clone())).collect()
+}
+
+fn trace_context(place: usize, trace: &Trace) -> wire::TraceContext {
+    wire::TraceContext {
+        operation: u32::try_from(place).unwrap_or(u32::MAX),
+        traceparent: trace.traceparent(),
+        tracestate: trace.tracestate(),
+    }
 }
 
 /// Whether an operation is stored under an id.

@@ -11,6 +11,7 @@ use super::outbound;
 use super::stream;
 use crate::cut::BankCut;
 use crate::teller::{Answer, Declined, Read, Request as Asked};
+use bank_proto::traces::{Span, TRACEPARENT, TRACESTATE};
 use bank_proto::wire::bank_service_server::BankService;
 use bank_proto::wire::operation::Kind;
 use bank_proto::wire::operation_result::Kind as ResultKind;
@@ -18,6 +19,7 @@ use bank_proto::{BranchId, ErrorCode, limits, metadata, wire};
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio_stream::Stream;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
 /// The gRPC face of a branch server.
@@ -40,12 +42,34 @@ impl BankEdge {
             hops: text(metadata::HOPS).map_or(0, |hops| hops.parse().unwrap_or(u32::MAX)),
             request_id: text(metadata::REQUEST_ID).unwrap_or_default().chars().take(128).collect(),
             deadline: deadline.unwrap_or_else(|| self.0.now() + DEFAULT_TIMEOUT),
+            trace: None,
         }
+    }
+
+    /// The step that a call is, when it is sampled. What comes through a front end or another server is sampled
+    /// there or not at all.
+    fn enter(&self, map: &MetadataMap, name: &'static str) -> Option<Span> {
+        let text = |name: &str| map.get(name).and_then(|value| value.to_str().ok());
+        let came_through = [metadata::HOPS, metadata::REQUEST_ID].iter().any(|name| text(name).is_some());
+        match text(TRACEPARENT) {
+            None if came_through => None,
+            traceparent => self.0.traces().enter(name, traceparent, text(TRACESTATE)),
+        }
+    }
+
+    /// How a call that is no order came here, and the step that it is.
+    fn entered<T>(&self, request: &Request<T>, name: &'static str) -> (Journey, Option<Span>) {
+        let span = self.enter(request.metadata(), name);
+        let trace = span.as_ref().map(Span::trace);
+        (Journey { trace, ..self.journey(request) }, span)
     }
 
     async fn one<T>(&self, request: Request<T>, kind: impl FnOnce(T) -> Kind) -> Result<ResultKind, Status> {
         let journey = self.journey(&request);
-        self.0.one(kind(request.into_inner()), &journey).await
+        let (metadata, _, asked) = request.into_parts();
+        let operation = wire::Operation { kind: Some(kind(asked)) };
+        let span = self.enter(&metadata, inbound::describe(&operation).0);
+        self.0.one(operation, &journey, span).await
     }
 
     /// The cut that a token names, or one now.
@@ -251,7 +275,7 @@ impl BankService for BankEdge {
         &self,
         request: Request<wire::ListTransactionsRequest>,
     ) -> Result<Response<wire::ListTransactionsResponse>, Status> {
-        let journey = self.journey(&request);
+        let (journey, _span) = self.entered(&request, "list_transactions");
         let question = request.into_inner();
         let account = inbound::account_number(&question.account_number, self.0.assignment());
         let account = account.map_err(|declined| outbound::status_of(&declined))?;
@@ -270,7 +294,7 @@ impl BankService for BankEdge {
         &self,
         request: Request<wire::GetTrialBalanceRequest>,
     ) -> Result<Response<wire::TrialBalance>, Status> {
-        let journey = self.journey(&request);
+        let (journey, _span) = self.entered(&request, "get_trial_balance");
         let question = request.into_inner();
         let branch = inbound::branch_id(question.branch_id, self.0.assignment());
         let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
@@ -296,7 +320,7 @@ impl BankService for BankEdge {
         &self,
         request: Request<wire::GetBankTrialBalanceRequest>,
     ) -> Result<Response<wire::BankTrialBalance>, Status> {
-        let journey = self.journey(&request);
+        let (journey, _span) = self.entered(&request, "get_bank_trial_balance");
         let cut = self.cut(&request.into_inner().token, &journey).await?;
         Ok(Response::new(cut::bank_trial_balance(&cut)))
     }
@@ -305,7 +329,7 @@ impl BankService for BankEdge {
         &self,
         request: Request<wire::ListPositionsRequest>,
     ) -> Result<Response<wire::ListPositionsResponse>, Status> {
-        let journey = self.journey(&request);
+        let (journey, _span) = self.entered(&request, "list_positions");
         let cut = self.cut(&request.into_inner().token, &journey).await?;
         Ok(Response::new(cut::positions(&cut)))
     }
@@ -369,10 +393,10 @@ impl BankService for BankEdge {
     }
 
     async fn batch(&self, request: Request<wire::BatchRequest>) -> Result<Response<wire::BatchResponse>, Status> {
-        let journey = self.journey(&request);
-        let operations = request.into_inner().operations;
-        check_size(operations.iter().map(inbound::weight).sum())?;
-        let results = self.0.batch(operations, &journey).await;
+        let (journey, _span) = self.entered(&request, "batch");
+        let request = request.into_inner();
+        check_size(request.operations.iter().map(inbound::weight).sum())?;
+        let results = self.0.batch(request, &journey).await;
         Ok(Response::new(wire::BatchResponse { results }))
     }
 

@@ -79,7 +79,8 @@ impl InterBranchService for InterBranchEdge {
         let source = branch(source_branch_id, "source_branch_id", self.0.assignment()).map_err(refuse)?;
         let destination =
             branch(destination_branch_id, "destination_branch_id", self.0.assignment()).map_err(refuse)?;
-        let journey = Journey { hops: u32::MAX, request_id: String::new(), deadline: self.0.now() + TIMEOUT };
+        let journey =
+            Journey { hops: u32::MAX, request_id: String::new(), deadline: self.0.now() + TIMEOUT, trace: None };
         let greeted = match self.0.place(destination, &journey).map_err(refuse)? {
             Place::Here(open) => answer_greeting(&open, source, source_epoch).await.map_err(refuse)?,
             Place::Peer(..) => return Err(refuse(Declined::new(ErrorCode::WrongBranch))),
@@ -111,7 +112,7 @@ impl InterBranchService for InterBranchEdge {
 impl Bank {
     /// Greets another branch, wherever it is.
     pub(crate) async fn greet(&self, source: BranchId, destination: BranchId, epoch: u64) -> Result<Greeted, Declined> {
-        let journey = Journey { hops: 0, request_id: String::new(), deadline: self.now() + TIMEOUT };
+        let journey = Journey { hops: 0, request_id: String::new(), deadline: self.now() + TIMEOUT, trace: None };
         match self.place(destination, &journey)? {
             Place::Here(open) => answer_greeting(&open, source, epoch).await,
             Place::Peer(..) => {
@@ -139,7 +140,7 @@ impl Bank {
 
     /// Brings a message to the payees' branch, wherever it is, and its verdicts back.
     pub(crate) async fn deliver(&self, message: Message) -> Result<Heard, Declined> {
-        let journey = Journey { hops: 0, request_id: String::new(), deadline: self.now() + TIMEOUT };
+        let journey = Journey { hops: 0, request_id: String::new(), deadline: self.now() + TIMEOUT, trace: None };
         match self.place(message.destination, &journey)? {
             Place::Here(open) => hear(&open, &message).await,
             Place::Peer(..) => {
@@ -172,6 +173,6 @@ fn ask(
     message: &Message,
     reply: impl FnOnce(Vec<Answered>) + Send + 'static,
 ) -> Result<(), Declined> {
-    let job = Job { requests: arrival(message), reply: Box::new(reply) };
+    let job = Job { requests: arrival(message), reply: Box::new(move |answers, _| reply(answers)) };
     open.teller.submit_settlement(job).map_err(queue_refusal)
 }

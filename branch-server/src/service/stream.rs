@@ -92,9 +92,12 @@ async fn pump_in(
                 tag: operation.correlation_id,
                 operation: operation.operation.unwrap_or_default(),
                 deadline: now + timeout,
+                trace: None,
             }
         });
-        bank.dispatch(operations.collect(), &journey, &answers);
+        let mut operations: Vec<Tagged> = operations.collect();
+        bank.join_traces(&mut operations, &message.traces);
+        bank.dispatch(operations, &journey, &answers);
     }
 }
 

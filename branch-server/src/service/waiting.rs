@@ -5,6 +5,7 @@ use super::bank::Results;
 use crate::teller::{Answer, Answered, TransferState};
 use crate::transfers::Watch;
 use bank_proto::BranchId;
+use bank_proto::traces::Span;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -17,6 +18,8 @@ pub(super) struct Held {
     pub(super) watch: Watch,
     /// When the caller's patience ends.
     pub(super) until: Instant,
+    /// When it is sampled: ends when the caller has its answer.
+    pub(super) span: Option<Span>,
 }
 
 /// Takes the answers out that must wait; each is sent by itself when it is time. Runs on the

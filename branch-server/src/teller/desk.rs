@@ -12,7 +12,7 @@ use self::cuts::Cuts;
 use super::answer::{Answer, Answered, Declined};
 use super::fold::ids_of;
 use super::parcel::Parcel;
-use super::request::{Asked, Job, Key, Order, Request};
+use super::request::{Asked, Job, Key, Order, Request, Served};
 use super::rows::{self, Books};
 use crate::derived::{ById, TransactionIds};
 use crate::environment::Clock;
@@ -122,13 +122,14 @@ impl Desk {
     /// # Errors
     /// [`Fatal`]: nothing of the batch was answered and nothing may be served any more.
     pub fn serve(&mut self, jobs: Vec<Job>) -> Result<BatchReport, Fatal> {
-        let begin = self.clock.instant();
+        let began = self.clock.instant();
         self.booked_at = self.booked_at.max(self.clock.now());
         self.take_cut_for(&jobs);
         self.expire_holds();
         let answers = self.answer_all(&jobs, true)?;
         let (jobs, answers) = if is_planted(Bug::AnswerBeforeCommit) {
-            jobs.into_iter().zip(answers).for_each(|(job, answers)| (job.reply)(answers));
+            let served = Served { booked_at: self.booked_at, began, decided: began, durable: began, rows: 0 };
+            jobs.into_iter().zip(answers).for_each(|(job, answers)| (job.reply)(answers, served));
             (Vec::new(), Vec::new())
         } else {
             (jobs, answers)
@@ -136,9 +137,10 @@ impl Desk {
         let rows = self.group.rows.len();
         let parcels = self.parcels_of(&self.group.rows)?;
         let mut report = BatchReport { rows, parcels, ..BatchReport::default() };
-        let begin_commit = self.clock.instant();
+        let decided = self.clock.instant();
         let committed = self.commit();
-        report.commit = self.clock.instant().duration_since(begin_commit);
+        let durable = self.clock.instant();
+        report.commit = durable.duration_since(decided);
         let answers = match committed {
             Ok(()) => answers,
             Err(AppendError::StorageFull) => {
@@ -148,10 +150,11 @@ impl Desk {
             }
             Err(AppendError::Fatal(what)) => return Err(Fatal(what)),
         };
+        let served = Served { booked_at: self.booked_at, began, decided, durable, rows: report.rows };
         for (job, answers) in jobs.into_iter().zip(answers) {
-            (job.reply)(answers);
+            (job.reply)(answers, served);
         }
-        report.elapsed = self.clock.instant().duration_since(begin);
+        report.elapsed = self.clock.instant().duration_since(began);
         Ok(report)
     }
 

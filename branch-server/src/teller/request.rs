@@ -3,7 +3,7 @@
 use super::answer::Answered;
 use crate::journal::{Channel, PersonalName};
 use crate::ledger::{Arrival, Command, Target};
-use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, TransactionKey};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, Timestamp, TransactionKey};
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -12,8 +12,23 @@ pub struct Job {
     /// In the order in which they are to be served.
     pub requests: Vec<Asked>,
     /// Takes the answers, one per request in the same order, after everything that they tell is
-    /// durable. Runs on the teller's thread, so it must not block.
-    pub reply: Box<dyn FnOnce(Vec<Answered>) + Send>,
+    /// durable, and when it was served. Runs on the teller's thread, so it must not block.
+    pub reply: Box<dyn FnOnce(Vec<Answered>, Served) + Send>,
+}
+
+/// When a batch was served, and how large its group commit was.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// The booking time of its rows: the wall clock when it began.
+    pub booked_at: Timestamp,
+    /// When deciding began.
+    pub began: Instant,
+    /// When all was decided and the group commit began.
+    pub decided: Instant,
+    /// When everything was durable.
+    pub durable: Instant,
+    /// Rows of the group commit.
+    pub rows: usize,
 }
 
 impl Job {

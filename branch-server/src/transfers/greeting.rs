@@ -45,7 +45,7 @@ pub(super) async fn greet(bank: &Bank, source: &Source, peer: BranchId) -> Resul
 pub(crate) async fn ask_of_peer(teller: &TellerHandle, peer: BranchId, epoch: u64) -> Result<PeerRecord, Declined> {
     let unavailable = || Declined::new(ErrorCode::BranchUnavailable);
     let (sender, receiver) = oneshot::channel();
-    let reply = Box::new(move |answers| {
+    let reply = Box::new(move |answers, _| {
         // The asker may have gone; then nobody waits for this.
         let _ = sender.send(answers);
     });

@@ -198,7 +198,7 @@ impl Lane {
             return Ok(());
         }
         let (sender, receiver) = oneshot::channel();
-        let reply = Box::new(move |answers| {
+        let reply = Box::new(move |answers, _| {
             // Only a lane that is being dropped does not wait for this.
             let _ = sender.send(answers);
         });

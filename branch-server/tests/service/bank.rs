@@ -100,6 +100,8 @@ pub(crate) fn settings() -> Settings {
         peers: Vec::new(),
         assignment: None,
         drain_timeout_ms: 20_000,
+        otlp_endpoint: None,
+        trace_ratio: 0.0,
         audit_interval_ms: 0,
         clearing_limit_minor_units: 0,
         log_format: LogFormat::Text,

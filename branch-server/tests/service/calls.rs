@@ -386,7 +386,8 @@ async fn a_batch_answers_each_operation_in_order() {
         wire::Operation { kind: None },
         operation(Kind::Query(query(2))),
     ];
-    let results = client.batch(wire::BatchRequest { operations }).await.expect("results").into_inner().results;
+    let results =
+        client.batch(wire::BatchRequest { operations, traces: vec![] }).await.expect("results").into_inner().results;
     let said: Vec<String> = results
         .into_iter()
         .map(|result| match result.kind.expect("an answer") {
@@ -401,7 +402,7 @@ async fn a_batch_answers_each_operation_in_order() {
         ["1001.00", "1002.00", "INSUFFICIENT_FUNDS", "1001.00", "BRANCH_NOT_FOUND", "INVALID_REQUEST", "1002.00"]
     );
     let many = vec![wire::Operation { kind: None }; 8193];
-    let refused = client.batch(wire::BatchRequest { operations: many }).await.expect_err("too many");
+    let refused = client.batch(wire::BatchRequest { operations: many, traces: vec![] }).await.expect_err("too many");
     assert_eq!(refused.code(), tonic::Code::InvalidArgument);
 }
 
@@ -422,7 +423,7 @@ async fn a_stream_answers_by_correlation_id_and_ends_when_the_server_stops() {
         operation: Some(wire::Operation { kind: Some(Kind::Deposit(deposit(1 + number as i64 % 2, "1"))) }),
         timeout_ms: 5000,
     });
-    sender.send(wire::BatchStreamRequest { operations: operations.collect() }).await.expect("sent");
+    sender.send(wire::BatchStreamRequest { operations: operations.collect(), traces: vec![] }).await.expect("sent");
     let mut answered = std::collections::BTreeSet::new();
     while answered.len() < 100 {
         let message = answers.next().await.expect("more").expect("a message");
@@ -599,7 +600,7 @@ async fn large_customer(bank: &TestBank) -> wire::GetCustomerRequest {
     client.initialize_branch(initialize(1)).await.expect("opened");
     let order = wire::OpenAccountRequest { customer_id: 1, joint_holders: (2..17).collect(), ..Default::default() };
     let operations = vec![wire::Operation { kind: Some(Kind::OpenAccount(order)) }; 990];
-    client.batch(wire::BatchRequest { operations }).await.expect("results");
+    client.batch(wire::BatchRequest { operations, traces: vec![] }).await.expect("results");
     wire::GetCustomerRequest { customer_id: 1 }
 }
 
@@ -615,7 +616,7 @@ async fn large_answers_travel_in_messages_that_fit() {
 
     let operations =
         (0..100).map(|number| wire::StreamOperation { correlation_id: number, operation: Some(ask()), timeout_ms: 0 });
-    let message = wire::BatchStreamRequest { operations: operations.collect() };
+    let message = wire::BatchStreamRequest { operations: operations.collect(), traces: vec![] };
     let answers = client.batch_stream(tokio_stream::once(message)).await.expect("a stream").into_inner();
     let messages: Vec<wire::BatchStreamResponse> = answers.map(|message| message.expect("a message")).collect().await;
     assert!(messages.len() > 1);
@@ -624,7 +625,8 @@ async fn large_answers_travel_in_messages_that_fit() {
     // In a batch the answers of orders always arrive; questions that do not fit are refused by themselves.
     let deposit = wire::Operation { kind: Some(Kind::Deposit(deposit(1, "1"))) };
     let operations = std::iter::repeat_n(ask(), 60).chain([deposit]).collect();
-    let results = client.batch(wire::BatchRequest { operations }).await.expect("results").into_inner().results;
+    let results =
+        client.batch(wire::BatchRequest { operations, traces: vec![] }).await.expect("results").into_inner().results;
     assert!(matches!(&results[60].kind, Some(Said::Receipt(_))), "{:?}", results[60]);
     assert!(matches!(&results[0].kind, Some(Said::Customer(_))));
     assert!(matches!(&results[59].kind, Some(Said::Failure(failure)) if failure.code == "PAYLOAD_TOO_LARGE"));

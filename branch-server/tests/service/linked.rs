@@ -29,7 +29,7 @@ fn linked(kinds: Vec<Kind>) -> wire::Operation {
 }
 
 async fn batch(client: &mut Client, operations: Vec<wire::Operation>) -> Vec<Told> {
-    let answer = client.batch(wire::BatchRequest { operations }).await.expect("an answer").into_inner();
+    let answer = client.batch(wire::BatchRequest { operations, traces: vec![] }).await.expect("an answer").into_inner();
     answer.results.into_iter().map(|result| result.kind.expect("a result")).collect()
 }
 
@@ -185,7 +185,7 @@ async fn what_cannot_be_linked_is_refused_as_a_whole_and_names_the_place() {
     assert_eq!(balance(&mut client, 1).await, "1000.00");
     // Linked operations count one by one.
     let many = vec![linked(vec![paid_in(1, "1"); 256]); 33];
-    let refusal = client.batch(wire::BatchRequest { operations: many }).await.expect_err("too many");
+    let refusal = client.batch(wire::BatchRequest { operations: many, traces: vec![] }).await.expect_err("too many");
     assert_eq!(code(&refusal), Some(ErrorCode::InvalidRequest));
 }
 

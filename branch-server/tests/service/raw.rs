@@ -185,7 +185,7 @@ async fn a_server_stops_though_its_callers_neither_end_nor_read() {
     // A stream that takes one deposit of 100 and goes on for ever.
     let deposit = wire::Operation { kind: Some(wire::operation::Kind::Deposit(crate::bank::deposit(1, "100"))) };
     let operation = wire::StreamOperation { correlation_id: 7, operation: Some(deposit), timeout_ms: 0 };
-    let message = wire::BatchStreamRequest { operations: vec![operation] };
+    let message = wire::BatchStreamRequest { operations: vec![operation], traces: vec![] };
     let stream = begin("/bank.v1.BankService/BatchStream", endless(frame(&message.encode_to_vec()))).await;
     let follower = begin("/bank.v1.BankService/FollowJournal", whole(frame(&[0x08, 1]))).await;
     // A call whose message never comes, and a connection that says nothing after its greeting.

@@ -185,7 +185,8 @@ async fn in_one_batch_only_the_first_of_two_reversals_is_done() {
         wire::operation::Kind::Reverse(reverse(&original)),
     ];
     let operations = kinds.map(|kind| wire::Operation { kind: Some(kind) }).to_vec();
-    let results = client.batch(wire::BatchRequest { operations }).await.expect("answers").into_inner().results;
+    let results =
+        client.batch(wire::BatchRequest { operations, traces: vec![] }).await.expect("answers").into_inner().results;
     let told: Vec<String> = results
         .into_iter()
         .map(|result| match result.kind {

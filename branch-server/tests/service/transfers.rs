@@ -312,7 +312,8 @@ async fn many_transfers_in_every_direction_lose_and_make_nothing() {
             operations.push(wire::Operation { kind: Some(kind) });
         }
     }
-    let answers = client.batch(wire::BatchRequest { operations }).await.expect("answers").into_inner().results;
+    let answers =
+        client.batch(wire::BatchRequest { operations, traces: vec![] }).await.expect("answers").into_inner().results;
     assert_eq!(answers.len(), 400);
     for answer in answers {
         match answer.kind {
@@ -382,6 +383,7 @@ async fn transfers_that_cannot_end_yet_keep_nobody_else_waiting() {
     let (mut bank, mut client) = open_bank(2).await;
     let many = |kind: wire::operation::Kind, count: usize| wire::BatchRequest {
         operations: vec![wire::Operation { kind: Some(kind) }; count],
+        traces: vec![],
     };
     let deposits = |customer, count| {
         let order = wire::DepositRequest { currency: "JPY".to_owned(), ..deposit(customer, most) };

@@ -225,7 +225,7 @@ impl Client {
 
     async fn ask(&mut self, server: usize, order: Kind) -> Option<Told> {
         let operations = vec![wire::Operation { kind: Some(order) }];
-        let mut request = tonic::Request::new(wire::BatchRequest { operations });
+        let mut request = tonic::Request::new(wire::BatchRequest { operations, traces: vec![] });
         request.set_timeout(PATIENCE);
         let answer = tokio::time::timeout(PATIENCE, self.servers[server].batch(request)).await;
         let answer = match answer {

@@ -6,6 +6,7 @@ use crate::servers::{BRANCHES, SERVERS, name};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
+use bank_proto::traces::Traces;
 use bank_proto::wire::operation::Kind;
 use client_api::environment::{Entropy, Environment};
 use client_api::{Auth, LogFormat, Settings, routes_in};
@@ -29,6 +30,7 @@ impl Door {
         let environment = Environment {
             entropy: Entropy::from_seed(seed),
             connect: Box::new(connect(wires.clone(), own.to_owned())),
+            traces: Traces::off(),
         };
         let address = |server| format!("http://{}:{PORT}", name(server)).parse().expect("an address");
         let settings = Settings {
@@ -43,6 +45,8 @@ impl Door {
             max_connections: 64,
             queue_operations: 64,
             drain_timeout_ms: 1_000,
+            otlp_endpoint: None,
+            trace_ratio: 0.0,
             log_format: LogFormat::Text,
             log: "off".to_owned(),
             exit_with_parent: false,

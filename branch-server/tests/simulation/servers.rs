@@ -2,6 +2,7 @@
 
 use crate::machine::{PORT, Wires, WrongClock, connect, incoming};
 use crate::witness::Witness;
+use bank_proto::traces::Traces;
 use bank_proto::{Assignment, AssignmentFile, BranchId};
 use branch_server::data_directory::branch_directory;
 use branch_server::environment::{Entropy, Environment, Workers};
@@ -134,6 +135,7 @@ impl Servers {
             connect: Box::new(connect(self.wires.clone(), name(server))),
             decorate: Arc::new(move |branch, journal| witness.watch(branch, journal)),
             free_bytes: Arc::new(|_| Ok(1 << 40)),
+            traces: Traces::off(),
             end: Arc::new(move |_| {
                 doomed.lock().expect("nobody panicked").insert(server);
             }),
@@ -149,6 +151,8 @@ impl Servers {
             server_ordinal: server,
             peers: (0..SERVERS).map(|server| format!("http://{}:{PORT}", name(server))).collect(),
             drain_timeout_ms: 1_000,
+            otlp_endpoint: None,
+            trace_ratio: 0.0,
             assignment: Some(assignment),
             audit_interval_ms: 500,
             // Now and then something is refused for it.

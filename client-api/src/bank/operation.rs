@@ -1,6 +1,7 @@
 //! What can be asked of a branch, in the bank's words.
 
 use crate::app::Caller;
+use bank_proto::traces::{Kind, Span};
 use bank_proto::{AccountNumber, BranchId, Currency, CustomerId, Money, TransactionId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -181,6 +182,8 @@ impl Target {
 pub(crate) struct Order {
     pub(super) asked: Asked,
     pub(super) request_id: Arc<str>,
+    /// When the request is sampled: ends when nobody waits for the answer any more.
+    pub(super) span: Option<Box<Span>>,
 }
 
 /// One operation, or some that are linked.
@@ -196,12 +199,12 @@ impl Order {
     /// Reads lose the id: they have no use for it.
     pub(super) fn new(operation: Operation, id: Option<TransactionId>, caller: &Caller) -> Order {
         let id = id.filter(|_| operation.is_write());
-        Order { asked: Asked::One(operation, id), request_id: Arc::clone(&caller.request_id) }
+        Order { asked: Asked::One(operation, id), request_id: Arc::clone(&caller.request_id), span: asking(caller) }
     }
 
     /// Writes of one branch that are carried out together or not at all.
     pub(super) fn linked(operations: Vec<(Operation, TransactionId)>, caller: &Caller) -> Order {
-        Order { asked: Asked::Linked(operations), request_id: Arc::clone(&caller.request_id) }
+        Order { asked: Asked::Linked(operations), request_id: Arc::clone(&caller.request_id), span: asking(caller) }
     }
 
     pub(super) fn is_write(&self) -> bool {
@@ -218,4 +221,9 @@ impl Order {
             Asked::Linked(operations) => operations.len(),
         }
     }
+}
+
+/// The step of asking a branch.
+fn asking(caller: &Caller) -> Option<Box<Span>> {
+    caller.trace.as_ref().map(|trace| Box::new(trace.begin("ask the branch", Kind::Client)))
 }

@@ -162,6 +162,8 @@ impl Queue {
                 entry.is_sent = true;
                 entry.was_ever_sent = true;
                 room -= weight;
+                let span = entry.order.span.as_deref();
+                message.traces.extend(span.map(|span| wire::trace_context(message.operations.len(), span)));
                 message.operations.push(wire::stream_operation(id, &entry.order, remaining));
             }
         }

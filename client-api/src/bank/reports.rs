@@ -5,6 +5,7 @@ use super::{Bank, wire};
 use crate::answer::{Audit, BankTrialBalance, Branch, History, Positions, Server, TrialBalance, WholeBank};
 use crate::app::Caller;
 use crate::problem::Problem;
+use bank_proto::traces::{TRACEPARENT, TRACESTATE};
 use bank_proto::{AccountNumber, BranchId, ErrorCode, Timestamp, metadata};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -42,7 +43,7 @@ impl Bank {
             to: question.to.map(Timestamp::to_wire),
             r#type: question.kind,
         };
-        match line.client().list_transactions(request_for(request, self.timeout, &caller.request_id)).await {
+        match line.client().list_transactions(request_for(request, self.timeout, caller)).await {
             Ok(page) => Ok(wire::history(account_number, page.into_inner())),
             Err(status) => Err(wire::problem_of(&status)),
         }
@@ -55,7 +56,7 @@ impl Bank {
     pub(crate) async fn trial_balance(&self, branch: BranchId, caller: &Caller) -> Result<TrialBalance, Problem> {
         let line = self.line_of(branch)?;
         let request = wire::GetTrialBalanceRequest { branch_id: i64::from(branch.get()) };
-        match line.client().get_trial_balance(request_for(request, self.timeout, &caller.request_id)).await {
+        match line.client().get_trial_balance(request_for(request, self.timeout, caller)).await {
             Ok(books) => Ok(wire::trial_balance(books.into_inner())),
             Err(status) => Err(wire::problem_of(&status)),
         }
@@ -66,7 +67,7 @@ impl Bank {
     /// # Errors
     /// The token is none, or BRANCH_UNAVAILABLE: every branch is needed.
     pub(crate) async fn bank_trial_balance(&self, token: String, caller: &Caller) -> Result<BankTrialBalance, Problem> {
-        let request = request_for(wire::GetBankTrialBalanceRequest { token }, self.timeout, &caller.request_id);
+        let request = request_for(wire::GetBankTrialBalanceRequest { token }, self.timeout, caller);
         match self.any_line()?.client().get_bank_trial_balance(request).await {
             Ok(books) => Ok(wire::bank_trial_balance(books.into_inner())),
             Err(status) => Err(wire::problem_of(&status)),
@@ -78,7 +79,7 @@ impl Bank {
     /// # Errors
     /// As [`Bank::bank_trial_balance`].
     pub(crate) async fn positions(&self, token: String, caller: &Caller) -> Result<Positions, Problem> {
-        let request = request_for(wire::ListPositionsRequest { token }, self.timeout, &caller.request_id);
+        let request = request_for(wire::ListPositionsRequest { token }, self.timeout, caller);
         match self.any_line()?.client().list_positions(request).await {
             Ok(positions) => Ok(wire::positions(positions.into_inner())),
             Err(status) => Err(wire::problem_of(&status)),
@@ -86,12 +87,12 @@ impl Bank {
     }
 
     /// Every branch and server of the bank, and what the servers' auditors say.
-    pub(crate) async fn whole(&self, request_id: &str) -> WholeBank {
+    pub(crate) async fn whole(&self, caller: &Caller) -> WholeBank {
         let mut answers = JoinSet::new();
         for (server, line) in (0..).zip(&self.lines) {
             let mut client = line.client();
             let request = wire::ListBranchesRequest { local_only: true };
-            let request = request_for(request, self.timeout.min(BRANCHES_TIMEOUT), request_id);
+            let request = request_for(request, self.timeout.min(BRANCHES_TIMEOUT), caller);
             answers.spawn(async move { client.list_branches(request).await.map(|told| (server, told)) });
         }
         let mut branches: Vec<Branch> = (1..=i64::from(self.assignment.branches()))
@@ -137,11 +138,21 @@ impl Bank {
     }
 }
 
-fn request_for<T>(message: T, timeout: Duration, request_id: &str) -> tonic::Request<T> {
+fn request_for<T>(message: T, timeout: Duration, caller: &Caller) -> tonic::Request<T> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(timeout);
-    if let Ok(id) = AsciiMetadataValue::try_from(request_id) {
-        request.metadata_mut().insert(metadata::REQUEST_ID, id);
+    let mut write = |name, text: &str| {
+        if let Ok(text) = AsciiMetadataValue::try_from(text) {
+            request.metadata_mut().insert(name, text);
+        }
+    };
+    write(metadata::REQUEST_ID, &caller.request_id);
+    if let Some(trace) = &caller.trace {
+        write(TRACEPARENT, &trace.traceparent());
+        match trace.tracestate() {
+            none if none.is_empty() => {}
+            tracestate => write(TRACESTATE, &tracestate),
+        }
     }
     request
 }

@@ -74,7 +74,7 @@ pub(super) fn accepts(body: &[u8]) -> bool {
     responses((status = 200, description = "In order; one whose server does not answer is unreachable", body = Branches), ReadProblems)
 )]
 pub(crate) async fn list(State(app): State<Arc<App>>, caller: Caller) -> Response {
-    let branches = app.bank.whole(&caller.request_id).await.branches;
+    let branches = app.bank.whole(&caller).await.branches;
     answer::json(StatusCode::OK, &Branches { branches })
 }
 

@@ -62,7 +62,7 @@ struct Health {
               (status = 503, description = "Some do not", body = Health))
 )]
 pub(crate) async fn health(State(app): State<Arc<App>>, caller: Caller) -> Response {
-    let bank = app.bank.whole(&caller.request_id).await;
+    let bank = app.bank.whole(&caller).await;
     let (code, status) =
         if bank.is_healthy() { (StatusCode::OK, "healthy") } else { (StatusCode::SERVICE_UNAVAILABLE, "unhealthy") };
     let WholeBank { branches, servers, audit } = bank;

@@ -8,6 +8,7 @@
 //! - `healthy`: the program asks itself whether it is ready
 //! - `connections`: sockets, limits, the drain
 //! - `crowds`: more callers than there are places
+//! - `traces`: what a collector hears of sampled requests
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
@@ -28,6 +29,7 @@ mod resources;
 mod reversals;
 mod scripted;
 mod support;
+mod traces;
 mod transfer_refusals;
 mod transfer_waits;
 mod transfers;

@@ -12,6 +12,8 @@ pub(crate) struct RealBank {
     pub(crate) api: Api,
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) servers: Vec<Option<Running>>,
+    /// Flags of the branch servers.
+    flags: Vec<String>,
     directory: TempDir,
 }
 
@@ -24,6 +26,12 @@ struct CommandLine {
 impl RealBank {
     /// With this many branch servers and more flags for the client API.
     pub(crate) async fn start(servers: usize, flags: &[&str]) -> RealBank {
+        RealBank::start_with(servers, flags, &[]).await
+    }
+
+    /// And more flags for the branch servers.
+    pub(crate) async fn start_with(servers: usize, flags: &[&str], server_flags: &[&str]) -> RealBank {
+        let server_flags: Vec<String> = server_flags.iter().map(|flag| (*flag).to_owned()).collect();
         let directory = TempDir::new().expect("a directory");
         let mut listeners = Vec::new();
         for _ in 0..servers {
@@ -33,10 +41,11 @@ impl RealBank {
             listeners.iter().map(|listener| listener.local_addr().expect("an address")).collect();
         let mut running = Vec::new();
         for (ordinal, listener) in listeners.into_iter().enumerate() {
-            let settings = settings(&directory, &addresses, ordinal);
+            let settings = settings(&directory, &addresses, ordinal, &server_flags);
             running.push(Some(branch_server::start(settings, listener).await.expect("a branch server")));
         }
-        RealBank { api: Api::start(&addresses, flags).await, addresses, servers: running, directory }
+        let api = Api::start(&addresses, flags).await;
+        RealBank { api, addresses, servers: running, flags: server_flags, directory }
     }
 
     /// With branches 1 to 10 initialized with 1000 each.
@@ -65,16 +74,16 @@ impl RealBank {
     /// Starts a stopped branch server again, at its old address.
     pub(crate) async fn start_server(&mut self, ordinal: usize) {
         let listener = tokio::net::TcpListener::bind(self.addresses[ordinal]).await.expect("the port is still free");
-        let settings = settings(&self.directory, &self.addresses, ordinal);
+        let settings = settings(&self.directory, &self.addresses, ordinal, &self.flags);
         self.servers[ordinal] = Some(branch_server::start(settings, listener).await.expect("a branch server"));
     }
 }
 
-fn settings(directory: &TempDir, addresses: &[SocketAddr], ordinal: usize) -> Settings {
+fn settings(directory: &TempDir, addresses: &[SocketAddr], ordinal: usize, flags: &[String]) -> Settings {
     let peers: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
     let store = format!("sqlite:{}", directory.path().display());
     let words =
         ["branch-server", "--store", &store, "--server-ordinal", &ordinal.to_string(), "--peers", &peers.join(",")]
             .map(str::to_owned);
-    CommandLine::try_parse_from(words).expect("flags").settings
+    CommandLine::try_parse_from(words.iter().chain(flags)).expect("flags").settings
 }

@@ -90,7 +90,8 @@ fn listen(bank: &Bank, message: wire::PairMessage, answers: &mpsc::UnboundedSend
     let asked = translation::message_from(message, bank.assignment()).and_then(|message| {
         let destination = message.destination;
         // What one branch says to another is never forwarded: the sender must know where it is.
-        let journey = Journey { hops: u32::MAX, request_id: String::new(), deadline: bank.now() + TIMEOUT };
+        let journey =
+            Journey { hops: u32::MAX, request_id: String::new(), deadline: bank.now() + TIMEOUT, trace: None };
         let Place::Here(open) = bank.place(destination, &journey)? else {
             return Err(Declined::new(ErrorCode::WrongBranch));
         };

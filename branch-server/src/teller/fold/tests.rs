@@ -85,7 +85,7 @@ fn rows() -> Vec<Row> {
             name: None,
         });
         let (sender, answers) = mpsc::channel();
-        let reply = Box::new(move |answers| sender.send(answers).expect("the test waits"));
+        let reply = Box::new(move |answers, _| sender.send(answers).expect("the test waits"));
         desk.serve(vec![Job { requests: vec![Asked { request, deadline: None }], reply }]).expect("served");
         let answers = answers.try_recv().expect("an answer");
         assert!(!matches!(answers[0].answer, crate::teller::Answer::Refused(_)), "order {key}: {answers:?}");

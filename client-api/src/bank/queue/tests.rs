@@ -12,7 +12,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 
 fn caller() -> Caller {
-    Caller { request_id: "r".into(), key: None }
+    Caller { request_id: "r".into(), key: None, trace: None }
 }
 
 /// A write by this customer, so that tests can tell orders apart.
@@ -183,7 +183,7 @@ async fn a_message_of_the_largest_orders_fits_what_a_branch_server_takes() {
         metadata,
     };
     let id = TransactionId { branch: BranchId::new(9999).expect("a branch"), key: TransactionKey(u128::MAX) };
-    let caller = Caller { request_id: "r".repeat(128).into(), key: None };
+    let caller = Caller { request_id: "r".repeat(128).into(), key: None, trace: None };
     let queue = Arc::new(Queue::new(MESSAGE_OPERATIONS));
     let order = || Order::new(Operation::Withdraw(movement.clone()), Some(id), &caller);
     let orders = (0..MESSAGE_OPERATIONS).map(|_| order()).collect();
