@@ -3,17 +3,19 @@
 
 pub(crate) mod manifest;
 mod moment;
+mod remote;
 
 use crate::exit::{self, Exit};
 use crate::output;
-use bank_proto::BranchId;
+use bank_proto::{BranchId, Timestamp};
 use branch_server::data_directory::{BankFile, branch_directory};
 use branch_server::environment::{Clock as _, SystemClock};
-use branch_server::journal::sqlite::{Copied, CopyError, Wanted, copy};
+use branch_server::journal::sqlite::{Copied, CopyError, JournalFile, Wanted, copy};
 use branch_server::verify;
 use indicatif::ProgressBar;
 use manifest::{Backup, Manifest, ManifestError};
 use moment::{Moment, MomentError};
+use remote::{Remote, RemoteError};
 use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,12 +27,19 @@ pub(crate) struct Arguments {
     /// The directory of this bank's backups; made when it is missing. Put it on another disk.
     #[arg(value_name = "BACKUPS")]
     to: PathBuf,
-    /// The data directory of the bank, stopped or running.
+    /// The data directory of the bank, stopped or running, when all its branches are on this machine.
     #[arg(long, env = "FLORIN_DATA", default_value = "./data", value_name = "DIR")]
     data: PathBuf,
     /// The client API of a running bank, which names one moment of all branches.
     #[arg(long, env = "FLORIN_API", default_value = "http://127.0.0.1:5002", value_name = "URL")]
     api: String,
+    /// Any branch server of a running bank, wherever its disks are: then journals come from there, and neither --data
+    /// nor --api is used.
+    #[arg(long, env = "FLORIN_SERVER", value_name = "URL")]
+    server: Option<String>,
+    /// Forgets backups that are older than so many days, but never the one just made. Rows are kept.
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    keep_days: Option<u32>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +59,8 @@ enum BackupError {
     #[error(transparent)]
     Moment(#[from] MomentError),
     #[error(transparent)]
+    Remote(#[from] RemoteError),
+    #[error(transparent)]
     Manifest(#[from] ManifestError),
     #[error("branch {branch}: {error}")]
     Copy { branch: BranchId, error: CopyError },
@@ -61,80 +72,140 @@ impl BackupError {
     fn exit(&self) -> Exit {
         match self {
             BackupError::BankFile { .. } | BackupError::Unproved(_) => Exit::Damage,
-            BackupError::OtherBank { .. } => Exit::Usage,
+            BackupError::OtherBank { .. } | BackupError::Remote(RemoteError::Url(_)) => Exit::Usage,
             BackupError::Manifest(ManifestError::Malformed { .. } | ManifestError::Newer { .. }) => Exit::Data,
             BackupError::NoBank { .. }
             | BackupError::NotHere { .. }
             | BackupError::Directory { .. }
             | BackupError::UnderWay { .. }
             | BackupError::Moment(_)
+            | BackupError::Remote(_)
             | BackupError::Manifest(_)
             | BackupError::Copy { .. } => Exit::Unavailable,
         }
     }
 }
 
+/// What was done.
+struct Done {
+    backup: Backup,
+    copied: Vec<Copied>,
+    /// How many older backups cannot be restored any more.
+    forgotten: usize,
+}
+
 /// Backs the bank up.
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
-    match back_up(arguments) {
-        Ok((backup, copied)) => {
-            let added: u64 = copied.iter().map(|copied| copied.added).sum();
-            let rows: u64 = copied.iter().map(|copied| copied.sequence).sum();
-            if as_json {
-                output::json(
-                    &json!({"taken_at": backup.taken_at, "token": backup.token, "rows": rows, "added": added}),
-                );
-            } else {
-                let [rows, added] = [rows, added].map(output::grouped);
-                output::result(&format!("backed up {rows} rows of {} branches, {added} of them new", copied.len()));
-                output::result(&format!("token {}", backup.token));
-                let path = arguments.to.display();
-                output::result(&format!("proved; to get it back: bankctl restore {path} --data NEW_DIR"));
+    let Done { backup, copied, forgotten } = match back_up(arguments) {
+        Ok(done) => done,
+        Err(error) => return exit::failed(error.exit(), &error),
+    };
+    let added: u64 = copied.iter().map(|copied| copied.added).sum();
+    let rows: u64 = copied.iter().map(|copied| copied.sequence).sum();
+    if as_json {
+        let Backup { taken_at, token, .. } = backup;
+        let said = json!({"taken_at": taken_at, "token": token, "rows": rows, "added": added, "forgotten": forgotten});
+        output::json(&said);
+        return ExitCode::SUCCESS;
+    }
+    let [rows, added] = [rows, added].map(output::grouped);
+    output::result(&format!("backed up {rows} rows of {} branches, {added} of them new", copied.len()));
+    output::result(&format!("token {}", backup.token));
+    if forgotten > 0 {
+        output::result(&format!("forgot {forgotten} older backups"));
+    }
+    let path = arguments.to.display();
+    output::result(&format!("proved; to get it back: bankctl restore {path} --data NEW_DIR"));
+    ExitCode::SUCCESS
+}
+
+/// Where the journals are.
+enum Source<'a> {
+    Files { data: &'a Path, api: &'a str },
+    Server(Box<Remote>),
+}
+
+impl Source<'_> {
+    fn of(arguments: &Arguments) -> Result<Source<'_>, BackupError> {
+        Ok(match &arguments.server {
+            Some(url) => Source::Server(Box::new(Remote::connect(url)?)),
+            None => Source::Files { data: &arguments.data, api: &arguments.api },
+        })
+    }
+
+    fn bank(&mut self) -> Result<BankFile, BackupError> {
+        match self {
+            Source::Server(server) => Ok(server.bank()?),
+            Source::Files { data, .. } => {
+                let bank = bank_file(data)?;
+                match all_branches(bank).find(|branch| !branch_directory(data, *branch).is_dir()) {
+                    Some(branch) => Err(BackupError::NotHere { branch, data: data.to_path_buf() }),
+                    None => Ok(bank),
+                }
             }
-            ExitCode::SUCCESS
         }
-        Err(error) => exit::failed(error.exit(), &error),
+    }
+
+    fn moment(&mut self, bank: BankFile) -> Result<Moment, BackupError> {
+        match self {
+            Source::Server(server) => Ok(Moment::Cut(server.moment(bank.branches)?)),
+            Source::Files { data, api } => {
+                let branches: Vec<BranchId> = all_branches(bank).collect();
+                Ok(Moment::find(data, &branches, api)?)
+            }
+        }
+    }
+
+    fn copy(&mut self, to: &Path, wanted: Wanted, progress: impl FnMut(u64, u64)) -> Result<Copied, CopyError> {
+        match self {
+            Source::Server(server) => copy(&mut server.journal(wanted.branch), to, wanted, progress),
+            Source::Files { data, .. } => {
+                copy(&mut JournalFile::open(&branch_directory(data, wanted.branch))?, to, wanted, progress)
+            }
+        }
     }
 }
 
-fn back_up(arguments: &Arguments) -> Result<(Backup, Vec<Copied>), BackupError> {
-    let Arguments { to, data, api } = arguments;
-    let bank = bank_file(data)?;
-    let branches: Vec<BranchId> = all_branches(bank).collect();
-    if let Some(branch) = branches.iter().find(|branch| !branch_directory(data, **branch).is_dir()) {
-        return Err(BackupError::NotHere { branch: *branch, data: data.clone() });
-    }
+fn back_up(arguments: &Arguments) -> Result<Done, BackupError> {
+    let to = &arguments.to;
+    let mut source = Source::of(arguments)?;
+    let bank = source.bank()?;
     let _alone = alone(to)?;
     let mut manifest = Manifest::find(to)?.unwrap_or_else(|| Manifest::new(bank));
     if manifest.bank.branches != bank.branches {
         return Err(BackupError::OtherBank { path: to.clone() });
     }
     manifest.bank = bank;
-    let moment = Moment::find(data, &branches, api)?;
+    let moment = source.moment(bank)?;
     let bar = output::rows_bar();
     let journals = journals(to);
     let mut copied = Vec::new();
-    for (place, branch) in branches.iter().enumerate() {
+    for (place, branch) in all_branches(bank).enumerate() {
         bar.set_message(format!("branch {branch}"));
-        let wanted = Wanted { branch: *branch, branches: bank.branches, up_to: moment.row(place), epochs_ahead: 0 };
+        let wanted = Wanted { branch, branches: bank.branches, up_to: moment.row(place), epochs_ahead: 0 };
         let progress = |rows, all| {
             bar.set_length(all);
             bar.set_position(rows);
         };
-        let done = copy(&branch_directory(data, *branch), &branch_directory(&journals, *branch), wanted, progress);
-        copied.push(done.map_err(|error| BackupError::Copy { branch: *branch, error })?);
+        let done = source.copy(&branch_directory(&journals, branch), wanted, progress);
+        copied.push(done.map_err(|error| BackupError::Copy { branch, error })?);
     }
     // The bank may go on: what follows is about the copy.
-    drop(moment);
+    drop((moment, source));
     prove(&journals, bank, &copied, &bar).map_err(BackupError::Unproved)?;
     bar.finish_and_clear();
     let token = copied.iter().map(|copied| copied.sequence.to_string()).collect::<Vec<_>>().join(".");
     let heads = copied.iter().map(|copied| format!("{:?}", copied.head)).collect();
-    let backup = Backup { taken_at: SystemClock.now().to_string(), token, heads };
-    manifest.backups.retain(|earlier| earlier.token != backup.token);
-    manifest.backups.push(backup.clone());
+    let now = SystemClock.now();
+    let backup = Backup { taken_at: now.to_string(), token, heads };
+    let forgotten = manifest.add(backup.clone(), arguments.keep_days.map(|days| days_before(now, days)));
     manifest.write(to)?;
-    Ok((backup, copied))
+    Ok(Done { backup, copied, forgotten })
+}
+
+fn days_before(now: Timestamp, days: u32) -> Timestamp {
+    const DAY_MICROS: i64 = 24 * 60 * 60 * 1_000_000;
+    Timestamp(now.0.saturating_sub(i64::from(days) * DAY_MICROS))
 }
 
 /// Where the copies are.

@@ -6,7 +6,7 @@ use crate::exit::{self, Exit};
 use crate::output;
 use bank_proto::BranchId;
 use branch_server::data_directory::{self, DataError, branch_directory};
-use branch_server::journal::sqlite::{Copied, CopyError, Wanted, copy};
+use branch_server::journal::sqlite::{Copied, CopyError, JournalFile, Wanted, copy};
 use branch_server::verify;
 use serde_json::json;
 use std::fs::File;
@@ -239,7 +239,9 @@ fn take(
     let (row, head) = (rows[place], backup.heads.get(place).ok_or_else(malformed)?);
     let branches = manifest.bank.branches;
     let wanted = Wanted { branch, branches, up_to: Some(row), epochs_ahead: EPOCHS_AHEAD };
-    let copied = copy(&branch_directory(&journals(from), branch), &branch_directory(to, branch), wanted, |_, _| {});
+    let original = JournalFile::open(&branch_directory(&journals(from), branch));
+    let copied =
+        original.and_then(|mut original| copy(&mut original, &branch_directory(to, branch), wanted, |_, _| {}));
     let copied = copied.map_err(|error| RestoreError::Copy { branch, error })?;
     if format!("{:?}", copied.head) != *head {
         let what = format!("branch {branch} had {head} at row {row}, and the copy has {:?}", copied.head);

@@ -10,6 +10,7 @@
 //! - [`traced`]: what a trace says of an operation at its branch
 //! - [`waiting`]: answers to transfers that are still under way
 //! - [`inter_branch`]: what branches say to each other
+//! - [`copying`]: a branch's journal for whoever keeps a copy of it
 //! - [`cut`]: the books of all branches together
 //! - [`grpc`]: the service itself
 //! - [`stream`]: a conversation of many operations
@@ -20,6 +21,7 @@
 //! - [`history`]: an account's pages, read from the journal without disturbing the teller
 
 mod bank;
+mod copying;
 mod cut;
 mod damage;
 mod deadline;

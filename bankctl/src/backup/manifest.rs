@@ -1,5 +1,6 @@
 //! What a directory of backups says of itself: `backups.json`.
 
+use bank_proto::Timestamp;
 use branch_server::data_directory::BankFile;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -52,6 +53,21 @@ impl Manifest {
     /// That of a bank without a backup.
     pub(crate) fn new(bank: BankFile) -> Manifest {
         Manifest { format: FORMAT, bank, backups: Vec::new() }
+    }
+
+    /// Adds a backup, and forgets all that are older than this. Returns how many were forgotten.
+    pub(crate) fn add(&mut self, backup: Backup, keep_from: Option<Timestamp>) -> usize {
+        // The same moment again is the same backup.
+        self.backups.retain(|earlier| earlier.token != backup.token);
+        let before = self.backups.len();
+        if let Some(keep_from) = keep_from {
+            // Times are written so that they sort as text.
+            let keep_from = keep_from.to_string();
+            self.backups.retain(|earlier| earlier.taken_at >= keep_from);
+        }
+        let forgotten = before - self.backups.len();
+        self.backups.push(backup);
+        forgotten
     }
 
     /// What a directory says; None when it says nothing yet.
@@ -117,6 +133,19 @@ mod tests {
         assert_eq!(Manifest::read(directory.path()).expect("read"), manifest);
         assert_eq!(manifest.backups[0].rows(2), Some(vec![3, 0]));
         assert_eq!(manifest.backups[0].rows(3), None);
+    }
+
+    #[test]
+    fn backups_that_are_too_old_are_forgotten_but_never_the_new_one() {
+        let day = |day: i64| Timestamp(day * 86_400_000_000);
+        let backup = |taken: i64| Backup { taken_at: day(taken).to_string(), token: taken.to_string(), heads: vec![] };
+        let mut manifest = Manifest::new(BankFile { format: 1, branches: 1, servers: 1 });
+        assert_eq!([9, 10, 11].map(|taken| manifest.add(backup(taken), None)), [0, 0, 0]);
+        assert_eq!(manifest.add(backup(12), Some(day(10))), 1);
+        let tokens = |manifest: &Manifest| manifest.backups.iter().map(|b| b.token.clone()).collect::<Vec<_>>();
+        assert_eq!(tokens(&manifest), ["10", "11", "12"]);
+        assert_eq!(manifest.add(backup(12), Some(day(99))), 2);
+        assert_eq!(tokens(&manifest), ["12"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! - `copying`: a copy that grows with its original
 //! - `opening`: the steps from a directory to a journal that may serve
 //! - `retiring`: the steps by which a branch's books go on at another server
+//! - `stored`: rows as they are stored, for copies
 //! - `wal_room`: room for the write-ahead log before it is needed
 //! - [`JournalReader`]: reading beside the writer, on a connection of its own
 
@@ -19,12 +20,14 @@ mod opening;
 mod reader;
 mod retiring;
 mod schema;
+mod stored;
 mod wal_room;
 
-pub use copying::{Copied, CopyError, Wanted, copy};
+pub use copying::{Copied, CopyError, End, JournalFile, Original, StoredRow, Wanted, copy};
 pub use open_error::OpenError;
 pub use reader::JournalReader;
 pub use retiring::{Extent, Retirement, accept, confirm, retired_file, retirement};
+pub use stored::StoredTable;
 
 use super::checkpoint::Checkpointer;
 use super::lock::BranchLock;
@@ -32,6 +35,7 @@ use super::tide::Tide;
 use super::{AppendError, ChainHash, Journal, PersonalName, ReadError, Row, Sequence};
 use bank_proto::{BranchId, CustomerId};
 use rusqlite::Connection;
+pub use rusqlite::types::Value as StoredValue;
 use std::path::{Path, PathBuf};
 
 /// The journal's file in a branch's directory.

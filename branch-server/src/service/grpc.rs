@@ -1,6 +1,7 @@
 //! The service itself: every RPC, and how each call came here.
 
 use super::bank::{Bank, Disk, Place};
+use super::copying;
 use super::cut;
 use super::deadline::{DEFAULT_TIMEOUT, Deadline};
 use super::follow;
@@ -355,6 +356,50 @@ impl BankService for BankEdge {
                 journey.write(request.metadata_mut());
                 let rows = forwarded(journey.deadline, peer.clone().follow_journal(request)).await?;
                 Ok(Response::new(Box::pin(follow::relay(self.0.clone(), rows.into_inner()))))
+            }
+        }
+    }
+
+    async fn describe_journal(
+        &self,
+        request: Request<wire::DescribeJournalRequest>,
+    ) -> Result<Response<wire::JournalDescription>, Status> {
+        let journey = self.journey(&request);
+        let question = request.into_inner();
+        let branch = inbound::branch_id(question.branch_id, self.0.assignment());
+        let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
+        let place = self.0.place(branch, &journey).map_err(|declined| outbound::status_of(&declined))?;
+        match place {
+            Place::Here(open) => Ok(Response::new(copying::describe(&self.0, &open, branch, question).await?)),
+            Place::Peer(_, peer) => {
+                let mut request = Request::new(question);
+                journey.write(request.metadata_mut());
+                forwarded(journey.deadline, peer.clone().describe_journal(request)).await
+            }
+        }
+    }
+
+    type CopyJournalStream = Pin<Box<dyn Stream<Item = Result<wire::StoredRows, Status>> + Send>>;
+
+    async fn copy_journal(
+        &self,
+        request: Request<wire::CopyJournalRequest>,
+    ) -> Result<Response<Self::CopyJournalStream>, Status> {
+        let journey = self.journey(&request);
+        let question = request.into_inner();
+        let branch = inbound::branch_id(question.branch_id, self.0.assignment());
+        let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
+        let place = self.0.place(branch, &journey).map_err(|declined| outbound::status_of(&declined))?;
+        match place {
+            Place::Here(open) => {
+                let rows = copying::rows(self.0.clone(), &open, branch, &question)?;
+                Ok(Response::new(Box::pin(rows)))
+            }
+            Place::Peer(_, peer) => {
+                let mut request = Request::new(question);
+                journey.write(request.metadata_mut());
+                let rows = forwarded(journey.deadline, peer.clone().copy_journal(request)).await?;
+                Ok(Response::new(Box::pin(copying::relay(self.0.clone(), rows.into_inner()))))
             }
         }
     }

@@ -2,12 +2,17 @@
 
 use crate::rows::{append, branch, change, open, rows};
 use bank_proto::CustomerId;
-use branch_server::journal::sqlite::{Copied, CopyError, Wanted, copy};
+use branch_server::journal::sqlite::{Copied, CopyError, JournalFile, Wanted, copy};
 use branch_server::journal::{Journal as _, OpenError, PersonalName};
 use std::path::Path;
 
 fn take(from: &Path, to: &Path, up_to: Option<u64>) -> Result<Copied, CopyError> {
-    copy(from, to, Wanted { branch: branch(), branches: 10, up_to, epochs_ahead: 0 }, |_, _| {})
+    copy(
+        &mut JournalFile::open(from)?,
+        to,
+        Wanted { branch: branch(), branches: 10, up_to, epochs_ahead: 0 },
+        |_, _| {},
+    )
 }
 
 #[test]
@@ -34,7 +39,7 @@ fn a_copy_fences_out_owners_whom_it_does_not_know() {
     let (from, to) = (tempfile::tempdir().expect("a directory"), tempfile::tempdir().expect("a directory"));
     append(&mut open(from.path()), 1);
     let wanted = Wanted { branch: branch(), branches: 10, up_to: None, epochs_ahead: 1_000 };
-    copy(from.path(), to.path(), wanted, |_, _| {}).expect("a copy");
+    copy(&mut JournalFile::open(from.path()).expect("a journal"), to.path(), wanted, |_, _| {}).expect("a copy");
     assert_eq!(open(to.path()).epoch(), 1_002);
 }
 

@@ -265,6 +265,19 @@ impl BankService for Service {
         self.call()
     }
 
+    async fn describe_journal(
+        &self,
+        _: Request<DescribeJournalRequest>,
+    ) -> Result<Response<JournalDescription>, Status> {
+        self.call()
+    }
+
+    type CopyJournalStream = Pin<Box<dyn Stream<Item = Result<StoredRows, Status>> + Send>>;
+
+    async fn copy_journal(&self, _: Request<CopyJournalRequest>) -> Result<Response<Self::CopyJournalStream>, Status> {
+        self.call()
+    }
+
     type FollowJournalStream = Pin<Box<dyn Stream<Item = Result<JournalRow, Status>> + Send>>;
 
     async fn follow_journal(

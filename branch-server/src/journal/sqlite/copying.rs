@@ -2,17 +2,65 @@
 //! journal like any other, without a write-ahead log, and grows in one transaction: a copy that was interrupted is
 //! the copy of before.
 
-use super::opening::{State, group_hash, make_directory, state, sync_directory};
-use super::{JOURNAL_FILE, OpenError, branch_row, schema};
-use crate::journal::{ChainHash, Sequence, tide};
+mod original;
+
+pub use original::JournalFile;
+
+use super::opening::{State, make_directory, state, sync_directory};
+use super::{JOURNAL_FILE, OpenError, schema};
+use crate::journal::{ChainHash, Sequence};
 use bank_proto::BranchId;
 use rusqlite::types::Value;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, params_from_iter};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Rows that one read transaction takes: longer ones would keep a running bank from emptying its write-ahead log.
-const ROWS_PER_READ: u64 = 20_000;
+/// A row of a table as it is stored, column by column in the order of the table.
+pub type StoredRow = Vec<Value>;
+
+/// A journal that is copied: a file beside this one, or what a branch server tells of its own.
+pub trait Original {
+    /// What it is called in errors.
+    fn name(&self) -> PathBuf;
+
+    /// How far it goes now. Refuses what is not the journal of this branch of a bank of so many.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not what it should be.
+    fn end(&mut self, branch: BranchId, branches: u32) -> Result<End, CopyError>;
+
+    /// The hash of the group commit that a row closes; all zero when it closes none.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn group_hash(&mut self, sequence: Sequence) -> Result<ChainHash, CopyError>;
+
+    /// All rows from the first to the last, some at a time.
+    ///
+    /// # Errors
+    /// It cannot be read, or `take` failed.
+    fn rows(
+        &mut self,
+        first: Sequence,
+        last: Sequence,
+        take: &mut dyn FnMut(Vec<StoredRow>) -> Result<(), CopyError>,
+    ) -> Result<(), CopyError>;
+
+    /// The names that stand beside it now. Asked after the rows.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn names(&mut self) -> Result<Vec<StoredRow>, CopyError>;
+}
+
+/// How far a journal goes.
+#[derive(Debug, Clone, Copy)]
+pub struct End {
+    /// Its last row; 0 when it has none.
+    pub sequence: Sequence,
+    /// Of its last opening.
+    pub epoch: u64,
+}
 
 /// How long to wait for a lock that another program holds for a moment.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -73,81 +121,68 @@ pub enum CopyError {
         /// Its last row.
         sequence: Sequence,
     },
+    /// The branch server did not tell what it was asked for. Try again when it serves.
+    #[error("{0}")]
+    NotTold(String),
 }
 
-/// Brings the copy in one branch's directory up to the original in another's, which a running bank may own.
+/// Brings the copy in a branch's directory up to the original, which a running bank may own.
 ///
 /// # Errors
 /// Why nothing was copied.
 pub fn copy(
-    from: &Path,
+    original: &mut dyn Original,
     to: &Path,
     wanted: Wanted,
     mut progress: impl FnMut(Sequence, Sequence),
 ) -> Result<Copied, CopyError> {
-    let (source_path, path) = (from.join(JOURNAL_FILE), to.join(JOURNAL_FILE));
-    let reading = |error: rusqlite::Error| OpenError::from_sqlite(&source_path, &error);
+    let path = to.join(JOURNAL_FILE);
     let writing = |error: rusqlite::Error| OpenError::from_sqlite(&path, &error);
-    // What is remembered outside of the journal is read before it.
-    let mark = tide::read(from, wanted.branch);
-    take_back_interrupted(&source_path).map_err(reading)?;
-    let source = read_only(&source_path).map_err(reading)?;
-    if let Some(server) =
-        branch_row::check(&source, &source_path, wanted.branch, wanted.branches)?.retirement.successor()
-    {
-        return Err(OpenError::Retired { path: source_path, server }.into());
+    let end = original.end(wanted.branch, wanted.branches)?;
+    let up_to = wanted.up_to.unwrap_or(end.sequence);
+    if up_to > end.sequence {
+        return Err(CopyError::Missing { path: original.name(), end: end.sequence, wanted: up_to });
     }
-    branch_row::check_epoch(&source, &source_path, mark)?;
-    let original = state(&source).map_err(reading)?;
-    let up_to = wanted.up_to.unwrap_or(original.last_sequence);
-    if up_to > original.last_sequence {
-        return Err(CopyError::Missing { path: source_path, end: original.last_sequence, wanted: up_to });
-    }
-    let head = group_hash(&source, up_to).map_err(reading)?;
+    let head = original.group_hash(up_to)?;
     if up_to > 0 && head == ChainHash::default() {
-        return Err(CopyError::WithinGroup { path: source_path, wanted: up_to });
+        return Err(CopyError::WithinGroup { path: original.name(), wanted: up_to });
     }
 
     make_directory(to)?;
     let mut target = writable(&path).map_err(writing)?;
     schema::create_or_check(&mut target, &path, wanted.branch, wanted.branches)?;
     let State { last_sequence: before, head: last_head, .. } = state(&target).map_err(writing)?;
-    if before > up_to || (before > 0 && group_hash(&source, before).map_err(reading)? != last_head) {
+    if before > up_to || (before > 0 && original.group_hash(before)? != last_head) {
         return Err(CopyError::OtherStory { path, sequence: before });
     }
     let transaction = target.transaction_with_behavior(TransactionBehavior::Immediate).map_err(writing)?;
-    let mut next = before + 1;
-    while next <= up_to {
-        let last = up_to.min(next + ROWS_PER_READ - 1);
-        let rows = table(&source, "SELECT * FROM journal WHERE sequence BETWEEN ?1 AND ?2", [next, last]);
-        insert(&transaction, "journal", &rows.map_err(reading)?).map_err(writing)?;
-        progress(last, up_to);
-        next = last + 1;
+    let mut done = before;
+    if before < up_to {
+        original.rows(before + 1, up_to, &mut |rows| {
+            done += rows.len() as u64;
+            insert(&transaction, "journal", &rows).map_err(writing)?;
+            progress(done, up_to);
+            Ok(())
+        })?;
+    }
+    let there = state(&transaction).map_err(writing)?;
+    if there.last_sequence != up_to || there.head != head {
+        let what = format!("the rows up to {} that came are not those up to {up_to}", there.last_sequence);
+        return Err(CopyError::NotTold(what));
     }
     // Names are of the present: those that were erased meanwhile are erased in the copy.
-    let names = table(&source, "SELECT * FROM personal_name WHERE ?1 = ?2", [0, 0]).map_err(reading)?;
+    let names = original.names()?;
     let rest = || {
         transaction.execute("DELETE FROM personal_name", [])?;
         insert(&transaction, "personal_name", &names)?;
         schema::fill_currencies(&transaction)?;
-        let epoch = original.epoch.saturating_add(wanted.epochs_ahead);
+        let epoch = end.epoch.saturating_add(wanted.epochs_ahead);
         transaction.execute("UPDATE branch SET epoch = ?1", [epoch.cast_signed()])
     };
     rest().map_err(writing)?;
     transaction.commit().map_err(writing)?;
     sync_directory(to)?;
     Ok(Copied { sequence: up_to, head, added: up_to - before })
-}
-
-/// Of a copy that was interrupted, the rollback journal still stands beside it, and only who may write can take the
-/// unfinished transaction back. A running bank's journal has a write-ahead log instead.
-fn take_back_interrupted(path: &Path) -> rusqlite::Result<()> {
-    let mut rollback_journal = path.as_os_str().to_owned();
-    rollback_journal.push("-journal");
-    if Path::new(&rollback_journal).exists() {
-        writable(path)?.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    }
-    Ok(())
 }
 
 pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
@@ -171,15 +206,6 @@ pub(super) fn writable(path: &Path) -> rusqlite::Result<Connection> {
          PRAGMA trusted_schema = OFF;",
     )?;
     Ok(connection)
-}
-
-/// All columns of the rows that a query finds.
-fn table(source: &Connection, sql: &str, between: [Sequence; 2]) -> rusqlite::Result<Vec<Vec<Value>>> {
-    let mut statement = source.prepare_cached(sql)?;
-    let columns = statement.column_count();
-    let rows =
-        statement.query_map(between.map(u64::cast_signed), |row| (0..columns).map(|place| row.get(place)).collect())?;
-    rows.collect()
 }
 
 fn insert(target: &Transaction<'_>, name: &str, rows: &[Vec<Value>]) -> rusqlite::Result<()> {

@@ -1,9 +1,12 @@
 //! Reading beside the writer.
 
 use super::columns::{RowReader, select_rows};
+use super::copying::{End, StoredRow};
+use super::opening::{self, State};
+use super::stored::{StoredTable, stored_rows};
 use super::{JOURNAL_FILE, OpenError, ReadError, branch_row};
 use crate::journal::tide::Mark;
-use crate::journal::{GroupCommit, Row, Sequence, checkpoint};
+use crate::journal::{ChainHash, GroupCommit, Row, Sequence, checkpoint};
 use bank_proto::{AccountSerial, BranchId, CustomerId};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _};
 use std::ops::ControlFlow;
@@ -142,6 +145,37 @@ impl JournalReader {
         visit: impl FnMut(Row, Option<GroupCommit>) -> ControlFlow<()>,
     ) -> Result<(), ReadError> {
         for_each(&self.connection, &mut self.rows, first, visit)
+    }
+
+    /// How far the journal goes, for a copy.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn end(&self) -> Result<End, ReadError> {
+        let State { last_sequence, epoch, .. } = opening::state(&self.connection).map_err(failed)?;
+        Ok(End { sequence: last_sequence, epoch })
+    }
+
+    /// The hash of the group commit that a row closes; all zero when it closes none.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn group_hash(&self, sequence: Sequence) -> Result<ChainHash, ReadError> {
+        opening::group_hash(&self.connection, sequence).map_err(failed)
+    }
+
+    /// Up to `limit` rows of a table with keys from the first to the last, as they are stored.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn stored_rows(
+        &self,
+        table: StoredTable,
+        first: i64,
+        last: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredRow>, ReadError> {
+        stored_rows(&self.connection, table, first, last, limit).map_err(failed)
     }
 
     /// The bytes that the write-ahead log takes on disk: how far the writer's checkpoints are behind.
