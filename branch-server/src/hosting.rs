@@ -5,7 +5,7 @@ use crate::branches::{Machine, Teller, report_state};
 use crate::data_directory::{self, DataError};
 use crate::environment::Clock;
 use crate::journal::{Journal, OpenError, SqliteJournal};
-use crate::moving::arriving::{self, Arrival};
+use crate::moving::arriving::{self, Arrival, Asked};
 use crate::server::StartError;
 use crate::service::{Bank, Hosted, OpenBranch, told_to_callers};
 use crate::teller::opening::{self, OpenBranchError};
@@ -29,7 +29,21 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_AWAY: Duration = Duration::from_secs(1);
 
 /// What the log says first of a branch whose books are asked for.
-pub(crate) const AWAY: &str = "its books are not here; the other servers are asked for them";
+const AWAY: &str = "its books are not here; the other servers are asked for them";
+
+/// What is said of one that was never open here.
+const NEW: &str = "it was never open here; the other servers are asked whether it was elsewhere";
+
+/// What is known of a branch whose directory is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Past {
+    /// It was open here: it is lost, or at another server.
+    Founded,
+    /// It was never open here. Elsewhere it may have been: this disk may be a new one in an old bank.
+    Unknown,
+    /// It was never open anywhere, as far as all servers know: it may be founded.
+    None,
+}
 
 /// Opens branches of one server.
 pub(crate) struct Opener {
@@ -37,6 +51,8 @@ pub(crate) struct Opener {
     pub(crate) assignment: Assignment,
     /// This server's ordinal.
     pub(crate) server: u32,
+    /// Whether the servers have disks of their own: then nothing is founded before the others were asked.
+    pub(crate) asks_first: bool,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) machine: Machine,
     /// How much may be under way from one branch to one other.
@@ -78,36 +94,42 @@ pub(crate) struct Late {
     pub(crate) branch: BranchId,
     /// Why not, as the log was told last.
     pub(crate) logged: String,
-    /// Its directory was there before: when it is gone, its books are lost and must not be founded anew.
-    pub(crate) was_founded: bool,
+    /// What is known of it should its directory be missing.
+    pub(crate) past: Past,
     /// Its books are to be asked for first; when no server has them, this is what is wrong.
     pub(crate) away: Option<Reason>,
 }
 
 impl Opener {
-    /// Whether a branch's books were here before.
-    pub(crate) fn was_founded(&self, branch: BranchId) -> bool {
-        data_directory::was_founded(&self.directory, self.server)
-            || data_directory::branch_directory(&self.directory, branch).exists()
+    /// What is known of a branch when this server starts.
+    pub(crate) fn past(&self) -> Past {
+        if data_directory::was_founded(&self.directory, self.server) { Past::Founded } else { Past::Unknown }
     }
 
-    /// Opens one branch and starts its teller. One that was founded before and whose directory is gone
-    /// is at another server, or damaged when there is none.
+    /// What is known of a branch that could not be opened: what was here and is gone later was founded.
+    pub(crate) fn past_of(&self, branch: BranchId, past: Past) -> Past {
+        if data_directory::branch_directory(&self.directory, branch).exists() { Past::Founded } else { past }
+    }
+
+    /// Opens one branch and starts its teller. One whose directory is missing is founded, when nobody can have its
+    /// books; else it is at another server, or damaged when there is none.
     ///
     /// # Errors
     /// What stands in the way is not the branch's and not its disk's: the setup, or the system. The
     /// server must not start.
-    pub(crate) async fn open(&self, branch: BranchId, was_founded: bool) -> Result<Attempt, StartError> {
+    pub(crate) async fn open(&self, branch: BranchId, past: Past) -> Result<Attempt, StartError> {
         let directory = data_directory::branch_directory(&self.directory, branch);
         if arriving::is_unconfirmed(&directory) {
             return Ok(Attempt::Away(missing()));
         }
-        if !directory.exists() && (was_founded || self.assignment.was_moved(branch)) {
-            return Ok(if self.assignment.servers() > 1 {
-                Attempt::Away(missing())
-            } else {
-                Attempt::Damaged(missing())
-            });
+        if !directory.exists() && past != Past::None {
+            let others = self.assignment.servers() > 1;
+            match past {
+                Past::Founded if !others => return Ok(Attempt::Damaged(missing())),
+                Past::Unknown if !others => {}
+                Past::Unknown if !self.asks_first && !self.assignment.was_moved(branch) => {}
+                Past::Founded | Past::Unknown | Past::None => return Ok(Attempt::Away(missing())),
+            }
         }
         let opening = {
             let (directory, branches, clock) = (directory.clone(), self.assignment.branches(), self.clock.clone());
@@ -176,7 +198,7 @@ impl Opener {
                 if bank.is_draining() {
                     return tellers;
                 }
-                let Late { branch: id, was_founded, .. } = branch;
+                let id = branch.branch;
                 if let Some(reason) = branch.away.clone() {
                     let brought = tokio::select! {
                         biased;
@@ -193,7 +215,7 @@ impl Opener {
                         Brought::Lost => continue,
                     }
                 }
-                let logged = match self.open(id, was_founded).await {
+                let logged = match self.open(id, branch.past).await {
                     Ok(Attempt::Open(open, teller, courier)) => {
                         bank.change(id, Hosted::open(open));
                         tellers.push((teller, tokio::spawn(courier.run(bank.clone(), until.clone()))));
@@ -221,7 +243,7 @@ impl Opener {
                     postpone(id, &logged);
                     branch.logged = logged;
                 }
-                branch.was_founded |= self.was_founded(id);
+                branch.past = self.past_of(id, branch.past);
                 late.push(branch);
             }
             let longest = if late.iter().any(|branch| branch.away.is_some()) { LONGEST_AWAY } else { LONGEST_PAUSE };
@@ -237,15 +259,22 @@ impl Opener {
 impl Opener {
     /// Asks the other servers for a branch's books.
     async fn bring(&self, bank: &Bank, late: &mut Late, reason: Reason) -> Brought {
-        let (state, logged) = match arriving::fetch(bank, &self.directory, late.branch).await {
+        let is_here = data_directory::branch_directory(&self.directory, late.branch).exists();
+        let may_be_new = late.past == Past::Unknown && !is_here;
+        let asked = if may_be_new && !self.assignment.was_moved(late.branch) { Asked::Owners } else { Asked::All };
+        let (state, logged) = match arriving::fetch(bank, &self.directory, late.branch, asked).await {
             Arrival::Arrived => {
                 late.away = None;
-                late.was_founded = true;
+                late.past = Past::Founded;
                 return Brought::Here;
             }
-            Arrival::Nowhere => {
+            Arrival::Nowhere { was_seen: false } if may_be_new => {
+                late.away = None;
+                late.past = Past::None;
+                return Brought::Here;
+            }
+            Arrival::Nowhere { .. } => {
                 let Reason { logged, told } = reason;
-                let is_here = data_directory::branch_directory(&self.directory, late.branch).exists();
                 let advice = if is_here { "let it move to where it was promised first" } else { "restore a backup" };
                 refuse(late.branch, &format!("{logged}, and no other server has its books: {advice}"));
                 bank.close(late.branch, told);
@@ -271,6 +300,7 @@ impl Opener {
 }
 
 enum Brought {
+    /// It can be opened.
     Here,
     NotYet,
     Lost,
@@ -279,6 +309,17 @@ enum Brought {
 fn missing() -> Reason {
     let missing = || "its directory is missing".to_owned();
     Reason { logged: missing(), told: missing() }
+}
+
+/// Says that the other servers are asked for a branch's books, to the log and to callers.
+pub(crate) fn ask_for(branch: BranchId, past: Past) -> (&'static str, &'static str) {
+    if past == Past::Unknown {
+        tracing::info!(%branch, "{NEW}");
+        report_state(branch, "unavailable");
+        return (NEW, NEW);
+    }
+    postpone(branch, AWAY);
+    (AWAY, "its books are on another server, which is asked for them")
 }
 
 /// Says that a branch refuses to serve; the others go on.

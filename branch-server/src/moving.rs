@@ -6,11 +6,14 @@
 //!
 //! - [`Leaving`]: at the server that had it
 //! - [`arriving`]: at the server that gets it
+//! - [`SeenBranches`]: what every server remembers of the whole bank
 //!
 //! Each step is durable before the next, so that at no moment two servers may open the branch, and a step that a crash
 //! interrupts is done again: `journal::sqlite::retiring` has their order.
 
 pub(crate) mod arriving;
 mod leaving;
+mod seen;
 
 pub(crate) use leaving::{Answer, Leaving, Parcel, Whereabouts};
+pub(crate) use seen::SeenBranches;

@@ -4,7 +4,7 @@ use crate::branches::Machine;
 use crate::branches::Teller;
 use crate::environment::Environment;
 use crate::hosting::{self, Attempt, Late, Opener};
-use crate::moving::Leaving;
+use crate::moving::{Leaving, SeenBranches};
 use crate::service::{
     Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, Measured, Methods, OwnWords, Resources, nobody,
 };
@@ -123,6 +123,7 @@ where
         directory: directory.clone(),
         assignment: assignment.clone(),
         server,
+        asks_first: settings.assignment.is_some(),
         clock: clock.clone(),
         machine,
         decorate,
@@ -131,8 +132,8 @@ where
     let (mut opened_now, mut late) = (Vec::new(), Vec::new());
     let (opened, to_scrub) = mpsc::unbounded_channel();
     for branch in assignment.branches_of(server) {
-        let was_founded = data_directory::was_founded(directory, server);
-        let state = match opener.open(branch, was_founded).await? {
+        let past = opener.past();
+        let state = match opener.open(branch, past).await? {
             Attempt::Open(open, teller, courier) => {
                 opened_now.push((teller, courier));
                 // The scrub begins below.
@@ -145,14 +146,14 @@ where
             }
             Attempt::Unavailable(reason) => {
                 hosting::postpone(branch, &reason.logged);
-                let was_founded = opener.was_founded(branch);
-                late.push(Late { branch, logged: reason.logged, was_founded, away: None });
+                let past = opener.past_of(branch, past);
+                late.push(Late { branch, logged: reason.logged, past, away: None });
                 Hosted::unavailable(reason.told)
             }
             Attempt::Away(reason) => {
-                hosting::postpone(branch, hosting::AWAY);
-                late.push(Late { branch, logged: hosting::AWAY.to_owned(), was_founded, away: Some(reason) });
-                Hosted::unavailable("its books are on another server, which is asked for them".to_owned())
+                let (logged, told) = hosting::ask_for(branch, past);
+                late.push(Late { branch, logged: logged.to_owned(), past, away: Some(reason) });
+                Hosted::unavailable(told.to_owned())
             }
         };
         hosted.insert(branch, state);
@@ -163,13 +164,14 @@ where
     let disk = directory.clone();
     let free_bytes = Box::new(move || free_bytes(&disk));
     let resources = Resources { entropy, clock: clock.clone(), workers, traces: traces.clone(), free_bytes };
-    let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers);
+    let seen = Arc::new(SeenBranches::read(directory, server));
+    let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers, seen.clone());
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, resources));
     let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
     let (couriers_go_on, until) = watch::channel(());
     let audit = match settings.audit_interval_ms {
         0 => None,
-        interval => Some(tokio::spawn(audit::run(bank.clone(), Duration::from_millis(u64::from(interval))))),
+        interval => Some(tokio::spawn(audit::run(bank.clone(), seen, Duration::from_millis(u64::from(interval))))),
     };
     let late = tokio::spawn(opener.open_late(bank.clone(), late, opened, until.clone()));
     let spawn_courier =

@@ -1,7 +1,9 @@
 //! Backups of a bank that goes on meanwhile, and banks out of them.
 
 use super::payers::{CUSTOMERS, OPENING_CENTS, open_bank, pay_while};
-use super::support::{Bank, complaint, run, until};
+use super::support::{Bank, Door, complaint, run, until};
+use super::volumes::Volumes;
+use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
@@ -21,9 +23,9 @@ fn restore(backups: &Path, data: &Path, more: &[&str]) -> Output {
 }
 
 /// What all customers have together, when nothing is under way any more.
-async fn all_money(bank: &Bank) -> i64 {
+async fn all_money(bank: &Door) -> i64 {
     until("nothing is under way", async || {
-        let books = bank.client().get(format!("{}/v1/trial-balance", bank.http)).send().await;
+        let books = bank.client.get(format!("{}/v1/trial-balance", bank.http)).send().await;
         let books: Value = books.expect("an answer").json().await.expect("JSON");
         let in_flight = books["in_flight"].as_array();
         in_flight.is_some_and(|lines| lines.iter().all(|line| line["amount"] == "0.00"))
@@ -66,7 +68,7 @@ async fn a_bank_comes_back_as_of_any_backup_that_was_taken_while_it_ran() {
         let restored = restore(&backups, data, &more);
         assert_eq!(restored.status.code(), Some(0), "{}", String::from_utf8_lossy(&restored.stderr));
         let bank = Bank::up(data);
-        assert_eq!(all_money(&bank).await, OPENING_CENTS * i64::try_from(CUSTOMERS).expect("small"));
+        assert_eq!(all_money(&bank.door()).await, OPENING_CENTS * i64::try_from(CUSTOMERS).expect("small"));
         drop(bank);
         let verified = run(&["verify", "--data", text(data)]);
         assert_eq!(verified.status.code(), Some(0), "{}", String::from_utf8_lossy(&verified.stderr));
@@ -124,4 +126,99 @@ async fn what_does_not_fit_is_not_restored() {
     assert_eq!(damaged.status.code(), Some(1));
     assert!(complaint(&damaged).contains("nothing was restored: branch 3"), "{}", complaint(&damaged));
     assert!(!new.exists() && !place.path().join("new.restoring").exists());
+}
+
+/// Takes a backup through a branch server, and says what it says.
+fn back_up_through(backups: &Path, server: &str, more: &[&str]) -> Output {
+    run(&[&["backup", text(backups), "--server", server, "--json"], more].concat())
+}
+
+#[tokio::test]
+async fn a_bank_on_several_disks_is_backed_up_through_a_server_and_restored_onto_one_of_them() {
+    let place = tempfile::tempdir().expect("a directory");
+    let backups = place.path().join("backups");
+    let mut bank = Volumes::open().await;
+    open_bank(&bank.door()).await;
+    let (mut orders, address) = (Vec::new(), bank.address(1));
+    let mut taken: Vec<Value> = Vec::new();
+    pay_while(&bank.door(), &mut orders, 0, async |answered| {
+        for _ in 0..2 {
+            answered.more(200).await;
+            let (backups, address) = (backups.clone(), address.clone());
+            // Beside the payers, not instead of them.
+            let backup =
+                tokio::task::spawn_blocking(move || back_up_through(&backups, &address, &["--keep-days", "7"]));
+            let backup = backup.await.expect("a backup");
+            assert_eq!(backup.status.code(), Some(0), "{}", String::from_utf8_lossy(&backup.stderr));
+            taken.push(serde_json::from_slice(&backup.stdout).expect("JSON"));
+        }
+    })
+    .await;
+    let number = |backup: &Value, name: &str| backup[name].as_u64().expect("a number");
+    assert_eq!(number(&taken[0], "added"), number(&taken[0], "rows"));
+    assert_eq!(number(&taken[1], "added"), number(&taken[1], "rows") - number(&taken[0], "rows"));
+    assert_eq!(number(&taken[1], "forgotten"), 0);
+
+    // Both disks are lost. All of it comes back on one, and the other server gets its branches from there.
+    for server in [0, 1] {
+        bank.end(server, Signal::KILL);
+        std::fs::remove_dir_all(bank.data(server)).expect("lost");
+    }
+    let restored = restore(&backups, &bank.data(0), &[]);
+    assert_eq!(restored.status.code(), Some(0), "{}", String::from_utf8_lossy(&restored.stderr));
+    // In this order: a server that comes first must not found what it has not.
+    bank.start(1);
+    bank.start(0);
+    assert_eq!(bank.servers_of_branches().await, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
+    assert_eq!(all_money(&bank.door()).await, OPENING_CENTS * i64::try_from(CUSTOMERS).expect("small"));
+    for server in [0, 1] {
+        bank.end(server, Signal::TERM);
+    }
+    let [first, second] = [0, 1].map(|server| bank.verify(server));
+    for branch in 0..10 {
+        let verdicts = [&first, &second].map(|verified| verified["branches"][branch]["verdict"].clone());
+        assert_eq!(verdicts.iter().filter(|verdict| **verdict == "agrees").count(), 1, "{verdicts:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_backup_through_a_server_says_what_is_in_its_way() {
+    let place = tempfile::tempdir().expect("a directory");
+    let backups = place.path().join("backups");
+    for (url, code, says) in [
+        ("http://127.0.0.1:9", 69, "no branch server answers at http://127.0.0.1:9"),
+        ("127.0.0.1:9", 64, "is not an address such as"),
+        ("ftp://127.0.0.1:9", 64, "is not an address such as"),
+    ] {
+        let refused = back_up_through(&backups, url, &[]);
+        assert_eq!(refused.status.code(), Some(code), "{url}");
+        assert!(complaint(&refused).contains(says), "{}", complaint(&refused));
+    }
+    assert!(!backups.exists(), "nothing was begun");
+
+    let mut bank = Volumes::open().await;
+    open_bank(&bank.door()).await;
+    bank.end(0, Signal::KILL);
+    let refused = back_up_through(&backups, &bank.address(1), &[]);
+    assert_eq!(refused.status.code(), Some(69));
+    assert!(
+        complaint(&refused).contains("names no moment of all its branches")
+            || complaint(&refused).contains("no branch server answers"),
+        "{}",
+        complaint(&refused)
+    );
+
+    // The same directory, by its files and through a server: it is one bank.
+    bank.start(0);
+    bank.servers_of_branches().await;
+    let whole = back_up_through(&backups, &bank.address(0), &[]);
+    assert_eq!(whole.status.code(), Some(0), "{}", String::from_utf8_lossy(&whole.stderr));
+    let http = back_up_through(&backups, &bank.door().http, &[]);
+    assert_eq!(http.status.code(), Some(69), "that is the client API");
+    let other = place.path().join("other");
+    let another = Bank::up(&other);
+    open_bank(&another.door()).await;
+    let mixed = run(&["backup", text(&backups), "--data", text(&other), "--api", &another.http]);
+    assert_eq!(mixed.status.code(), Some(69));
+    assert!(complaint(&mixed).contains("is the copy of another journal"), "{}", complaint(&mixed));
 }

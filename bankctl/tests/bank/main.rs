@@ -33,3 +33,4 @@ mod support;
 mod transfers;
 mod up;
 mod verify;
+mod volumes;

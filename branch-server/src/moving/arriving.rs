@@ -29,8 +29,17 @@ pub(crate) enum Arrival {
     ServedBy(u32),
     /// They cannot come now; ask again. The sentence says why.
     NotYet(String),
-    /// Every other server was asked, and none has them.
-    Nowhere,
+    /// Every server that was asked answered, and none has them. Whether one of them knows that the branch was open.
+    Nowhere { was_seen: bool },
+}
+
+/// Who is asked for books.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// Every other server.
+    All,
+    /// Those that keep branches: a new bank need not wait for servers that it has no use for yet.
+    Owners,
 }
 
 /// The books as another server announces them.
@@ -58,7 +67,7 @@ pub(crate) fn is_unconfirmed(directory: &Path) -> bool {
 }
 
 /// Asks for a branch's books until they are here, as far as that goes now.
-pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival {
+pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId, asked: Asked) -> Arrival {
     let directory = branch_directory(data, branch);
     if is_unconfirmed(&directory) {
         return confirm(bank, &directory, branch).await;
@@ -67,9 +76,12 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival
     if let Err(error) = remove(&beside(data, branch, "arriving")) {
         tracing::warn!(%branch, %error, "what is left of an earlier copy cannot be removed");
     }
-    let mut nowhere = true;
+    let (mut nowhere, mut was_seen) = (true, false);
     let mut why = String::new();
     for ordinal in bank.other_servers() {
+        if asked == Asked::Owners && bank.assignment().branches_of(ordinal).next().is_none() {
+            continue;
+        }
         let said = tokio::time::timeout(PATIENCE, bank.ask_for_books(ordinal, branch)).await;
         match said.unwrap_or(Said::Silent) {
             Said::Books(announced, _) if !has_room(bank, announced) => {
@@ -90,7 +102,9 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival
             }
             Said::Nothing(Whereabouts::Served) => return Arrival::ServedBy(ordinal),
             Said::Nothing(Whereabouts::Absent) => {}
+            Said::Nothing(Whereabouts::Seen) => was_seen = true,
             Said::Nothing(Whereabouts::Delivered) => {
+                was_seen = true;
                 tracing::error!(%branch, from_server = ordinal, "the branch's books were handed over to this server and are gone");
             }
             Said::Nothing(Whereabouts::ForAnother) => {
@@ -109,7 +123,7 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival
             }
         }
     }
-    if nowhere { Arrival::Nowhere } else { Arrival::NotYet(why) }
+    if nowhere { Arrival::Nowhere { was_seen } } else { Arrival::NotYet(why) }
 }
 
 /// Whether the disk takes the books and what opening them makes of them, and orders still find room then.

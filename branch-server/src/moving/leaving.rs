@@ -1,6 +1,6 @@
 //! Books that are another server's now, at the server that had them.
 
-use super::arriving;
+use super::{SeenBranches, arriving};
 use crate::data_directory::branch_directory;
 use crate::derived;
 use crate::environment::Workers;
@@ -23,6 +23,7 @@ pub(crate) struct Leaving {
     assignment: Assignment,
     server: u32,
     workers: Workers,
+    seen: Arc<SeenBranches>,
     /// One branch leaves at a time.
     gate: Arc<Mutex<()>>,
 }
@@ -48,6 +49,8 @@ pub(crate) enum Whereabouts {
     Unusable,
     /// The asker has confirmed that it has it.
     Delivered,
+    /// It is not here, and was open somewhere.
+    Seen,
 }
 
 /// A part of the books. Without a digest in the end they have not arrived.
@@ -59,8 +62,14 @@ pub(crate) enum Parcel {
 }
 
 impl Leaving {
-    pub(crate) fn new(directory: PathBuf, assignment: Assignment, server: u32, workers: Workers) -> Leaving {
-        Leaving { directory, assignment, server, workers, gate: Arc::default() }
+    pub(crate) fn new(
+        directory: PathBuf,
+        assignment: Assignment,
+        server: u32,
+        workers: Workers,
+        seen: Arc<SeenBranches>,
+    ) -> Leaving {
+        Leaving { directory, assignment, server, workers, seen, gate: Arc::default() }
     }
 
     /// Another server asks for a branch's books: when they are here and its own, they are promised to it durably, and
@@ -79,6 +88,9 @@ impl Leaving {
         };
         let (path, extent) = match self.workers.run(promise).await {
             Ok(Ok(Promise::Given(path, extent))) => (path, extent),
+            Ok(Ok(Promise::Nothing(Whereabouts::Absent))) if self.seen.contains(branch) => {
+                return Answer::Nothing(Whereabouts::Seen);
+            }
             Ok(Ok(Promise::Nothing(whereabouts))) => return Answer::Nothing(whereabouts),
             Ok(Err(error)) => {
                 tracing::warn!(%branch, %error, "the branch's books cannot be given away now");

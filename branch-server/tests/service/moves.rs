@@ -59,6 +59,7 @@ impl Servers {
             server_ordinal: u32::try_from(server).expect("a small number"),
             peers: self.peers.clone(),
             assignment: Some(file),
+            audit_interval_ms: 300,
             ..settings()
         };
         self.running[server] = Some(start(settings, listener).await.expect("a server"));
@@ -89,7 +90,10 @@ impl Servers {
         servers.start(1, FOUNDED).await;
         let mut client = servers.client(0).await;
         for branch in 1..=10 {
-            client.initialize_branch(initialize(branch)).await.expect("opened");
+            // First the servers ask each other whether they have books of it.
+            while client.initialize_branch(initialize(branch)).await.is_err() {
+                tokio::task::yield_now().await;
+            }
         }
         client.transfer(transfer(1, 2, "10")).await.expect("a transfer");
         servers
@@ -272,6 +276,40 @@ async fn an_old_copy_is_not_given_again_when_the_moved_books_are_lost() {
     let closed = says(&mut client, 1, |branch| branch.state() == BranchState::Damaged).await;
     assert_eq!(closed.detail, "its directory is missing");
     assert!(!servers.branch(2, 1).exists(), "it was neither founded anew nor brought back as it was before");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_an_empty_disk_does_not_found_branches_that_others_have_seen() {
+    let mut servers = Servers::founded().await;
+    while !servers.data(0).join("server-0.seen").exists() {
+        tokio::task::yield_now().await;
+    }
+    servers.stop(1).await;
+    std::fs::remove_dir_all(servers.data(1)).expect("removed");
+    servers.start(1, FOUNDED).await;
+    let mut client = servers.client(1).await;
+    let closed = says(&mut client, 2, |branch| branch.state() == BranchState::Damaged).await;
+    assert_eq!(closed.detail, "its directory is missing");
+    assert!(!servers.branch(1, 2).exists());
+
+    // Nor does it when nobody answers.
+    servers.stop(0).await;
+    servers.restart(1, FOUNDED).await;
+    let mut client = servers.client(1).await;
+    says(&mut client, 2, |branch| branch.detail.contains("server 0 does not say whether it has its books")).await;
+    assert!(!servers.branch(1, 2).exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_bank_can_be_founded_with_branches_that_an_old_one_had_moved() {
+    let mut servers = Servers::prepare().await;
+    servers.all_start_with(MOVED).await;
+    let mut client = servers.client(2).await;
+    for branch in [1, 4] {
+        says(&mut client, branch, |branch| branch.state() == BranchState::Uninitialized).await;
+    }
+    client.initialize_branch(initialize(1)).await.expect("opened");
+    assert_eq!(balance(&mut servers.client(0).await, 1).await, "1000.00");
 }
 
 #[tokio::test(flavor = "multi_thread")]

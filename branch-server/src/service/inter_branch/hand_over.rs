@@ -110,6 +110,7 @@ fn to_wire(whereabouts: Whereabouts) -> wire::Whereabouts {
         Whereabouts::ForAnother => wire::Whereabouts::ForAnother,
         Whereabouts::Unusable => wire::Whereabouts::Unusable,
         Whereabouts::Delivered => wire::Whereabouts::Delivered,
+        Whereabouts::Seen => wire::Whereabouts::Seen,
     }
 }
 
@@ -121,5 +122,6 @@ fn from_wire(whereabouts: i32) -> Option<Whereabouts> {
         wire::Whereabouts::ForAnother => Some(Whereabouts::ForAnother),
         wire::Whereabouts::Unusable => Some(Whereabouts::Unusable),
         wire::Whereabouts::Delivered => Some(Whereabouts::Delivered),
+        wire::Whereabouts::Seen => Some(Whereabouts::Seen),
     }
 }
