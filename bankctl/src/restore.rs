@@ -136,49 +136,73 @@ fn choose<'a>(manifest: &'a Manifest, token: Option<&str>, path: &Path) -> Resul
     })
 }
 
-/// Builds the whole bank beside the place where it is wanted, proves it, and only then puts it there.
+/// What a new file system has at its root.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Where a bank, or a branch, is built before it is put in its place.
+const DRAFT: &str = "restoring";
+
+/// Builds the whole bank inside the directory where it is wanted, because that may be the root of a volume; proves it,
+/// and only then puts it in its place.
 fn bank(from: &Path, manifest: &Manifest, backup: &Backup, data: &Path) -> Result<u64, RestoreError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| RestoreError::Io { path, error }
-    };
-    if data.exists() && std::fs::read_dir(data).map_err(failed(data))?.next().is_some() {
-        return Err(RestoreError::NotEmpty { path: data.to_owned() });
-    }
-    let mut name = data.file_name().unwrap_or_default().to_owned();
-    name.push(".restoring");
-    let draft = data.with_file_name(name);
-    if draft.exists() {
-        return Err(RestoreError::Leftover { path: draft });
-    }
-    std::fs::create_dir_all(&draft).map_err(failed(&draft))?;
-    let built = || {
-        let bar = output::rows_bar();
-        let mut copied = Vec::new();
-        for branch in all_branches(manifest.bank) {
-            bar.set_message(format!("branch {branch}"));
-            copied.push(take(from, manifest, backup, branch, &draft)?);
+    let is_new = !data.exists();
+    std::fs::create_dir_all(data).map_err(failed(data))?;
+    let draft = data.join(DRAFT);
+    for entry in std::fs::read_dir(data).map_err(failed(data))? {
+        let entry = entry.map_err(failed(data))?;
+        if entry.file_name() == DRAFT {
+            return Err(RestoreError::Leftover { path: draft });
         }
-        prove(&draft, manifest.bank, &copied, &bar).map_err(RestoreError::Unproved)?;
-        bar.finish_and_clear();
-        let path = draft.join("bank.json");
-        let text = serde_json::to_vec(&manifest.bank).map_err(std::io::Error::other);
-        text.and_then(|text| std::fs::write(&path, text)).map_err(failed(&path))?;
-        File::open(&path).and_then(|file| file.sync_all()).map_err(failed(&path))?;
-        // From here on a branch whose directory is missing was lost, and is not founded anew.
-        (0..manifest.bank.servers).try_for_each(|server| data_directory::remember_founding(&draft, server))?;
-        sync(&draft)?;
-        if data.exists() {
-            std::fs::remove_dir(data).map_err(failed(data))?;
+        if entry.file_name() != LOST_AND_FOUND {
+            return Err(RestoreError::NotEmpty { path: data.to_owned() });
         }
-        std::fs::rename(&draft, data).map_err(failed(data))?;
-        sync(data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?;
-        Ok(copied.iter().map(|copied| copied.sequence).sum())
-    };
-    built().inspect_err(|_| {
+    }
+    std::fs::create_dir(&draft).map_err(failed(&draft))?;
+    let built = build(from, manifest, backup, &draft);
+    let placed = built.and_then(|rows| place(&draft, data, manifest).map(|()| rows));
+    placed.inspect_err(|_| {
         // What was not put in its place is worth nothing; a failure to remove it says the next try.
         let _ = std::fs::remove_dir_all(&draft);
+        if is_new {
+            let _ = std::fs::remove_dir(data);
+        }
     })
+}
+
+/// Copies and proves.
+fn build(from: &Path, manifest: &Manifest, backup: &Backup, draft: &Path) -> Result<u64, RestoreError> {
+    let bar = output::rows_bar();
+    let mut copied = Vec::new();
+    for branch in all_branches(manifest.bank) {
+        bar.set_message(format!("branch {branch}"));
+        copied.push(take(from, manifest, backup, branch, draft)?);
+    }
+    prove(draft, manifest.bank, &copied, &bar).map_err(RestoreError::Unproved)?;
+    bar.finish_and_clear();
+    let path = draft.join("bank.json");
+    let text = serde_json::to_vec(&manifest.bank).map_err(std::io::Error::other);
+    text.and_then(|text| std::fs::write(&path, text)).map_err(failed(&path))?;
+    File::open(&path).and_then(|file| file.sync_all()).map_err(failed(&path))?;
+    Ok(copied.iter().map(|copied| copied.sequence).sum())
+}
+
+/// Puts a proved bank in its place.
+fn place(draft: &Path, data: &Path, manifest: &Manifest) -> Result<(), RestoreError> {
+    // First: from here on a branch whose directory is missing was lost, and is not founded anew.
+    (0..manifest.bank.servers).try_for_each(|server| data_directory::remember_founding(data, server))?;
+    let branches = all_branches(manifest.bank).map(|branch| branch_directory(draft, branch));
+    for path in branches.chain([draft.join("bank.json")]) {
+        let name = path.file_name().unwrap_or_default();
+        std::fs::rename(&path, data.join(name)).map_err(failed(&path))?;
+    }
+    std::fs::remove_dir(draft).map_err(failed(draft))?;
+    sync(data)?;
+    sync(data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> RestoreError + use<> {
+    let path = path.to_owned();
+    move |error| RestoreError::Io { path, error }
 }
 
 /// Puts one branch into its bank again.
@@ -200,16 +224,15 @@ fn one_branch(
     if place.exists() {
         return Err(RestoreError::BranchThere { path: place });
     }
-    let draft = data.join("restoring");
+    let draft = data.join(DRAFT);
     if draft.exists() {
         return Err(RestoreError::Leftover { path: draft });
     }
-    let failed = |error| RestoreError::Io { path: place.clone(), error };
     let built = || {
         let copied = take(from, manifest, backup, branch, &draft)?;
         let proved = verify::branch(&draft, branch, manifest.bank.branches, |_, _| {});
         proved.map_err(|error| RestoreError::Unproved(format!("branch {branch}: {error}")))?;
-        std::fs::rename(branch_directory(&draft, branch), &place).map_err(failed)?;
+        std::fs::rename(branch_directory(&draft, branch), &place).map_err(failed(&place))?;
         sync(data)?;
         Ok(copied.sequence)
     };

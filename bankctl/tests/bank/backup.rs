@@ -125,7 +125,14 @@ async fn what_does_not_fit_is_not_restored() {
     let damaged = restore(&backups, &new, &[]);
     assert_eq!(damaged.status.code(), Some(1));
     assert!(complaint(&damaged).contains("nothing was restored: branch 3"), "{}", complaint(&damaged));
-    assert!(!new.exists() && !place.path().join("new.restoring").exists());
+    assert!(!new.exists());
+
+    // So it is on a new volume, which is not quite empty.
+    std::fs::create_dir_all(new.join("lost+found")).expect("a directory");
+    assert_eq!(restore(&backups, &new, &[]).status.code(), Some(1));
+    let left: Vec<_> =
+        std::fs::read_dir(&new).expect("a directory").map(|entry| entry.expect("one").file_name()).collect();
+    assert_eq!(left, ["lost+found"]);
 }
 
 /// Takes a backup through a branch server, and says what it says.
@@ -164,6 +171,8 @@ async fn a_bank_on_several_disks_is_backed_up_through_a_server_and_restored_onto
         bank.end(server, Signal::KILL);
         std::fs::remove_dir_all(bank.data(server)).expect("lost");
     }
+    // As the root of a new volume is.
+    std::fs::create_dir_all(bank.data(0).join("lost+found")).expect("a directory");
     let restored = restore(&backups, &bank.data(0), &[]);
     assert_eq!(restored.status.code(), Some(0), "{}", String::from_utf8_lossy(&restored.stderr));
     // In this order: a server that comes first must not found what it has not.
