@@ -18,6 +18,7 @@ pub mod tide;
 pub mod wal;
 
 pub use chain::{ChainHash, GroupCommit};
+pub(crate) use checkpoint::wal_path;
 pub use row::{Channel, Row, RowKind, Sequence};
 pub use sqlite::{JournalReader, JournalSettings, OpenError, SqliteJournal};
 

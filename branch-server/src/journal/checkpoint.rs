@@ -101,7 +101,7 @@ impl Checkpointer {
 }
 
 /// Where the write-ahead log of a database stands.
-pub(super) fn wal_path(path: &Path) -> PathBuf {
+pub(crate) fn wal_path(path: &Path) -> PathBuf {
     let mut wal_path = path.as_os_str().to_owned();
     wal_path.push("-wal");
     wal_path.into()

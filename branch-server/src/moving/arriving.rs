@@ -82,7 +82,7 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId, asked: Ask
         if asked == Asked::Owners && bank.assignment().branches_of(ordinal).next().is_none() {
             continue;
         }
-        let said = tokio::time::timeout(PATIENCE, bank.ask_for_books(ordinal, branch)).await;
+        let said = tokio::time::timeout(PATIENCE, bank.ask_for_books(ordinal, branch, room_bytes(bank))).await;
         match said.unwrap_or(Said::Silent) {
             Said::Books(announced, _) if !has_room(bank, announced) => {
                 return Arrival::NotYet(format!(
@@ -111,6 +111,14 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId, asked: Ask
                 nowhere = false;
                 why = format!("server {ordinal} has its books for another server");
             }
+            Said::Nothing(Whereabouts::TooLarge) => {
+                nowhere = false;
+                why = format!("there is no room for its books from server {ordinal}");
+            }
+            Said::Nothing(Whereabouts::Leaving) => {
+                nowhere = false;
+                why = format!("its books are on their way from server {ordinal}");
+            }
             Said::Nothing(Whereabouts::Unusable) => {
                 nowhere = false;
                 why = format!("server {ordinal} has its books and cannot give them away now");
@@ -126,10 +134,13 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId, asked: Ask
     if nowhere { Arrival::Nowhere { was_seen } } else { Arrival::NotYet(why) }
 }
 
-/// Whether the disk takes the books and what opening them makes of them, and orders still find room then.
+/// How large books may be: the disk takes them and what opening them makes of them, and orders still find room then.
+fn room_bytes(bank: &Bank) -> Option<u64> {
+    bank.disk().map(|disk| disk.free_bytes.saturating_sub(disk.reserve_bytes) / 5 * 4)
+}
+
 fn has_room(bank: &Bank, announced: Announced) -> bool {
-    let needed = announced.size_bytes.saturating_add(announced.size_bytes / 4);
-    bank.disk().is_none_or(|disk| disk.free_bytes >= needed.saturating_add(disk.reserve_bytes))
+    room_bytes(bank).is_none_or(|room| room >= announced.size_bytes)
 }
 
 /// Tells the server that gave the books away that they are here; when it knows, the branch may be opened.

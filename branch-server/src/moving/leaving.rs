@@ -7,14 +7,20 @@ use crate::environment::Workers;
 use crate::journal::sqlite::{self, JOURNAL_FILE, Retirement};
 use crate::journal::{ChainHash, JournalSettings, OpenError, Sequence, SqliteJournal};
 use bank_proto::{Assignment, BranchId};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tokio::sync::{Mutex, mpsc};
+use std::sync::PoisonError;
+use std::time::Duration;
+use tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 /// Bytes of one part: many fit into the smallest message limit, and a gigabyte is a few thousand of them.
 const PART_BYTES: usize = 256 * 1024;
+
+/// How long the asker may take with one part. Whoever stands still asks again.
+const PART_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What this server has below its data directory for others.
 #[derive(Clone)]
@@ -24,8 +30,8 @@ pub(crate) struct Leaving {
     server: u32,
     workers: Workers,
     seen: Arc<SeenBranches>,
-    /// One branch leaves at a time.
-    gate: Arc<Mutex<()>>,
+    /// Of each branch that was asked for, the gate: it leaves once at a time.
+    gates: Arc<std::sync::Mutex<BTreeMap<BranchId, Arc<Mutex<()>>>>>,
 }
 
 /// What another server hears when it asks for a branch's books.
@@ -51,6 +57,10 @@ pub(crate) enum Whereabouts {
     Delivered,
     /// It is not here, and was open somewhere.
     Seen,
+    /// It is here, and the asker has no room for it.
+    TooLarge,
+    /// It is on its way to the asker.
+    Leaving,
 }
 
 /// A part of the books. Without a digest in the end they have not arrived.
@@ -69,22 +79,23 @@ impl Leaving {
         workers: Workers,
         seen: Arc<SeenBranches>,
     ) -> Leaving {
-        Leaving { directory, assignment, server, workers, seen, gate: Arc::default() }
+        Leaving { directory, assignment, server, workers, seen, gates: Arc::default() }
     }
 
     /// Another server asks for a branch's books: when they are here and its own, they are promised to it durably, and
     /// follow.
-    pub(crate) async fn hand_over(&self, branch: BranchId, asker: u32) -> Answer {
+    pub(crate) async fn hand_over(&self, branch: BranchId, asker: u32, room_bytes: Option<u64>) -> Answer {
         let owner = self.assignment.server_of(branch);
         if owner == Some(self.server) || asker == self.server {
             return Answer::Nothing(Whereabouts::Served);
         }
-        let Ok(gate) = self.gate.clone().try_lock_owned() else { return Answer::Nothing(Whereabouts::Unusable) };
+        let Ok(gate) = self.gate(branch).try_lock_owned() else { return Answer::Nothing(Whereabouts::Leaving) };
         let directory = branch_directory(&self.directory, branch);
         let (branches, is_its_own) = (self.assignment.branches(), owner == Some(asker));
         let promise = {
             let directory = directory.clone();
-            move || promise(&directory, branch, branches, asker, is_its_own)
+            let asker = Asker { server: asker, is_owner: is_its_own, room_bytes };
+            move || promise(&directory, branch, branches, asker)
         };
         let (path, extent) = match self.workers.run(promise).await {
             Ok(Ok(Promise::Given(path, extent))) => (path, extent),
@@ -113,14 +124,20 @@ impl Leaving {
             if let Err(error) = send(file, workers, sender).await {
                 tracing::warn!(%branch, %error, "the branch's books did not leave as a whole; they are asked for again");
             }
-            drop(gate);
+            drop::<OwnedMutexGuard<()>>(gate);
         });
         Answer::Books { size_bytes, sequence: extent.sequence, head: extent.head, parts }
     }
 
+    fn gate(&self, branch: BranchId) -> Arc<Mutex<()>> {
+        // A map is whole between any two changes.
+        self.gates.lock().unwrap_or_else(PoisonError::into_inner).entry(branch).or_default().clone()
+    }
+
     /// The asker has a branch's books, durably. False when that cannot be remembered now, or cannot be.
     pub(crate) async fn confirm(&self, branch: BranchId, asker: u32) -> bool {
-        let _gate = self.gate.lock().await;
+        let gate = self.gate(branch);
+        let _gate = gate.lock().await;
         let (directory, branches) = (branch_directory(&self.directory, branch), self.assignment.branches());
         let confirmed = self.workers.run(move || sqlite::confirm(&directory, branch, branches, asker)).await;
         match confirmed {
@@ -142,15 +159,19 @@ enum Promise {
     Nothing(Whereabouts),
 }
 
+/// Who asks for books.
+struct Asker {
+    server: u32,
+    /// Whether the branch is its own.
+    is_owner: bool,
+    /// What it has room for, when it says so.
+    room_bytes: Option<u64>,
+}
+
 /// Promises a journal that is in office; or says what has become of it. It is opened as its owner would, so that
 /// what a crash left behind is mended, and what is damaged is not given away.
-fn promise(
-    directory: &Path,
-    branch: BranchId,
-    branches: u32,
-    asker: u32,
-    is_its_own: bool,
-) -> Result<Promise, OpenError> {
+fn promise(directory: &Path, branch: BranchId, branches: u32, asker: Asker) -> Result<Promise, OpenError> {
+    let Asker { server: asker, is_owner, room_bytes } = asker;
     if !directory.join(JOURNAL_FILE).exists() {
         return Ok(Promise::Nothing(Whereabouts::Absent));
     }
@@ -162,8 +183,11 @@ fn promise(
         Retirement::Delivered(server) if server == asker => return Ok(Promise::Nothing(Whereabouts::Delivered)),
         Retirement::Delivered(_) => return Ok(Promise::Nothing(Whereabouts::Absent)),
         Retirement::Promised(server) if server != asker => return Ok(Promise::Nothing(Whereabouts::ForAnother)),
-        _ if !is_its_own => return Ok(Promise::Nothing(Whereabouts::ForAnother)),
+        _ if !is_owner => return Ok(Promise::Nothing(Whereabouts::ForAnother)),
         Retirement::Promised(_) => {}
+        Retirement::InOffice if room_bytes.is_some_and(|room| room < size_bytes(directory)) => {
+            return Ok(Promise::Nothing(Whereabouts::TooLarge));
+        }
         Retirement::InOffice => {
             let snapshot = derived::read_snapshot(directory, branch);
             let known_sequence = derived::known_sequence(directory, snapshot.as_ref());
@@ -176,6 +200,13 @@ fn promise(
         Some(path) => Ok(Promise::Given(path, extent)),
         None => Ok(Promise::Nothing(Whereabouts::Unusable)),
     }
+}
+
+/// What the journal takes, with what its log will add to it.
+fn size_bytes(directory: &Path) -> u64 {
+    let journal = directory.join(JOURNAL_FILE);
+    let log = crate::journal::wal_path(&journal);
+    [journal, log].iter().filter_map(|path| Some(std::fs::metadata(path).ok()?.len())).sum()
 }
 
 async fn send(mut file: File, workers: Workers, parts: mpsc::Sender<Parcel>) -> std::io::Result<()> {
@@ -194,6 +225,8 @@ async fn send(mut file: File, workers: Workers, parts: mpsc::Sender<Parcel>) -> 
             return parts.send(Parcel::Digest(digest.finalize().into())).await.map_err(|_| gone());
         }
         digest.update(&bytes);
-        parts.send(Parcel::Bytes(bytes)).await.map_err(|_| gone())?;
+        let taken = tokio::time::timeout(PART_PATIENCE, parts.send(Parcel::Bytes(bytes))).await;
+        let still = || std::io::Error::new(std::io::ErrorKind::TimedOut, "the asker stands still");
+        taken.map_err(|_| still())?.map_err(|_| gone())?;
     }
 }

@@ -23,7 +23,7 @@ pub(super) async fn answers(bank: &Bank, leaving: &Leaving, asked: wire::HandOve
     let branch = translation::branch(asked.branch_id, "branch_id", bank.assignment());
     let branch = branch.map_err(|declined| outbound::status_of(&declined))?;
     let part = |part| HandOverResponse { part: Some(part) };
-    Ok(match leaving.hand_over(branch, asked.server).await {
+    Ok(match leaving.hand_over(branch, asked.server, asked.room_bytes).await {
         Answer::Nothing(whereabouts) => {
             let whereabouts = Part::Whereabouts(to_wire(whereabouts).into());
             Box::pin(tokio_stream::once(Ok(part(whereabouts))))
@@ -59,12 +59,12 @@ impl Bank {
         self.all_inter_branch().map(|(ordinal, _)| ordinal).collect()
     }
 
-    /// Asks another server for a branch's books.
-    pub(crate) async fn ask_for_books(&self, ordinal: u32, branch: BranchId) -> Said {
+    /// Asks another server for a branch's books, when they are not larger than this.
+    pub(crate) async fn ask_for_books(&self, ordinal: u32, branch: BranchId, room_bytes: Option<u64>) -> Said {
         let Some((_, mut peer)) = self.all_inter_branch().find(|(other, _)| *other == ordinal) else {
             return Said::Silent;
         };
-        let question = wire::HandOverRequest { branch_id: branch.get(), server: self.server() };
+        let question = wire::HandOverRequest { branch_id: branch.get(), server: self.server(), room_bytes };
         let Ok(answer) = peer.hand_over(question).await else { return Said::Silent };
         let mut answers = answer.into_inner();
         let first = answers.message().await.ok().flatten().and_then(|answer| answer.part);
@@ -111,6 +111,8 @@ fn to_wire(whereabouts: Whereabouts) -> wire::Whereabouts {
         Whereabouts::Unusable => wire::Whereabouts::Unusable,
         Whereabouts::Delivered => wire::Whereabouts::Delivered,
         Whereabouts::Seen => wire::Whereabouts::Seen,
+        Whereabouts::TooLarge => wire::Whereabouts::TooLarge,
+        Whereabouts::Leaving => wire::Whereabouts::Leaving,
     }
 }
 
@@ -123,5 +125,7 @@ fn from_wire(whereabouts: i32) -> Option<Whereabouts> {
         wire::Whereabouts::Unusable => Some(Whereabouts::Unusable),
         wire::Whereabouts::Delivered => Some(Whereabouts::Delivered),
         wire::Whereabouts::Seen => Some(Whereabouts::Seen),
+        wire::Whereabouts::TooLarge => Some(Whereabouts::TooLarge),
+        wire::Whereabouts::Leaving => Some(Whereabouts::Leaving),
     }
 }
