@@ -122,7 +122,16 @@ impl Opener {
         if arriving::is_unconfirmed(&directory) {
             return Ok(Attempt::Away(missing()));
         }
-        if !directory.exists() && past != Past::None {
+        let is_here = match directory.try_exists() {
+            Ok(is_here) => is_here,
+            // A disk that does not answer is no disk without the directory.
+            Err(error) => {
+                let logged = format!("{} cannot be looked for: {error}", directory.display());
+                let told = "its directory cannot be read".to_owned();
+                return Ok(Attempt::Unavailable(Reason { logged, told }));
+            }
+        };
+        if !is_here && past != Past::None {
             let others = self.assignment.servers() > 1;
             match past {
                 Past::Founded if !others => return Ok(Attempt::Damaged(missing())),

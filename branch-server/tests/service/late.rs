@@ -158,3 +158,21 @@ async fn a_founding_is_complete_when_every_branch_has_opened() {
         tokio::task::yield_now().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_branch_whose_directory_cannot_be_looked_at_is_not_taken_for_lost() {
+    let data = stopped_bank(tempfile::tempdir().expect("a directory"), &[1]).await;
+    let place = data.path().join("branch-0001");
+    let aside = data.path().join("aside");
+    std::fs::rename(&place, &aside).expect("renamed");
+    // Looking for it fails, as it does on a disk that does not answer.
+    std::os::unix::fs::symlink(&place, &place).expect("a link to itself");
+
+    let bank = TestBank::start_in(data, 1).await;
+    let mut client = bank.client(0).await;
+    let branch = becomes(&mut client, 1, BranchState::Unavailable).await;
+    assert_eq!(branch.detail, "its directory cannot be read");
+    std::fs::remove_file(&place).and_then(|()| std::fs::rename(&aside, &place)).expect("the disk answers again");
+    becomes(&mut client, 1, BranchState::Open).await;
+    stop(bank).await;
+}
