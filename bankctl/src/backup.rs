@@ -5,6 +5,7 @@ pub(crate) mod manifest;
 mod moment;
 
 use crate::exit::{self, Exit};
+use crate::http::Trust;
 use crate::output;
 use bank_proto::BranchId;
 use branch_server::data_directory::{BankFile, branch_directory};
@@ -31,6 +32,8 @@ pub(crate) struct Arguments {
     /// The client API of a running bank, which names one moment of all branches.
     #[arg(long, env = "FLORIN_API", default_value = "http://127.0.0.1:5002", value_name = "URL")]
     api: String,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,7 @@ impl BackupError {
         match self {
             BackupError::BankFile { .. } | BackupError::Unproved(_) => Exit::Damage,
             BackupError::OtherBank { .. } => Exit::Usage,
+            BackupError::Moment(MomentError::NoAnswer(error)) => error.exit(),
             BackupError::Manifest(ManifestError::Malformed { .. } | ManifestError::Newer { .. }) => Exit::Data,
             BackupError::NoBank { .. }
             | BackupError::NotHere { .. }
@@ -98,7 +102,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
 }
 
 fn back_up(arguments: &Arguments) -> Result<(Backup, Vec<Copied>), BackupError> {
-    let Arguments { to, data, api } = arguments;
+    let Arguments { to, data, api, trust } = arguments;
     let bank = bank_file(data)?;
     let branches: Vec<BranchId> = all_branches(bank).collect();
     if let Some(branch) = branches.iter().find(|branch| !branch_directory(data, **branch).is_dir()) {
@@ -110,7 +114,7 @@ fn back_up(arguments: &Arguments) -> Result<(Backup, Vec<Copied>), BackupError> 
         return Err(BackupError::OtherBank { path: to.clone() });
     }
     manifest.bank = bank;
-    let moment = Moment::find(data, &branches, api)?;
+    let moment = Moment::find(data, &branches, (api, trust))?;
     let bar = output::rows_bar();
     let journals = journals(to);
     let mut copied = Vec::new();

@@ -5,6 +5,7 @@
 //! - [`ErrorCode`]: every stable code with its HTTP status and gRPC code, in one table
 //! - [`Assignment`]: which branch server hosts which branch, and the file that says which were moved
 //! - [`readiness`]: how a program is asked whether it is ready
+//! - [`tls`]: certificates from files, read again when they change
 //! - [`wire`]: the messages, clients and servers generated from `bank.proto`
 
 #![forbid(unsafe_code)]
@@ -17,6 +18,7 @@ mod ids;
 mod money;
 pub mod readiness;
 mod timestamp;
+pub mod tls;
 
 pub use account_number::{AccountNumber, AccountSerial, InvalidAccountNumber};
 pub use assignment::{Assignment, AssignmentError, AssignmentFile};

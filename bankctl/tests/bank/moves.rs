@@ -2,7 +2,7 @@
 //! server is killed while branches move to it. Then every cent is where it belongs.
 
 use super::payers::{check, open_bank, pay_while};
-use super::support::{Door, bankctl, complaint, run, until};
+use super::support::{Door, bankctl, complaint, plain_client, run, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ impl Bank {
     }
 
     fn door(&self) -> Door {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = plain_client();
         Door { client, http: format!("http://127.0.0.1:{}", self.ports[3]) }
     }
 
