@@ -32,7 +32,8 @@ pub fn run(settings: Settings) -> ExitCode {
 /// reason on standard error in one line.
 #[must_use]
 pub fn healthy(settings: &Settings) -> ExitCode {
-    match readiness::ask(settings.listen) {
+    // A port with TLS has no time for those without a certificate; the plain one beside it has the same answer.
+    match readiness::ask(settings.operations_listen.unwrap_or(settings.listen)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             // Nothing is left to do when nobody takes the reason.
@@ -53,6 +54,7 @@ fn exit_code(error: &StartError) -> u8 {
 
 fn try_run(settings: Settings) -> Result<(), StartError> {
     settings.assignment()?;
+    settings.identity()?;
     telemetry::start_log(&settings)?;
     let system = |error: std::io::Error| StartError::System(error.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
