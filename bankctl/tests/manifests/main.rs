@@ -5,6 +5,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod alerts;
+mod certificates;
 mod compose;
 mod objects;
 mod pods;
@@ -80,6 +81,16 @@ fn production_keeps_the_door_open_and_the_nodes_drainable() {
 fn only_the_demonstration_is_open() {
     assert!(settings::is_open(&Manifests::read("minikube")));
     assert!(!settings::is_open(&Manifests::read("production")));
+}
+
+#[test]
+fn only_the_demonstration_speaks_plainly() {
+    let production = Manifests::read("production");
+    assert!(!certificates::is_secure(&Manifests::read("minikube")));
+    assert!(certificates::is_secure(&production));
+    certificates::come_from_secrets(&production);
+    certificates::are_for_the_hosts_that_are_asked(&production);
+    certificates::are_asked_of_nobody_who_only_looks(&production);
 }
 
 #[test]

@@ -152,6 +152,11 @@ pub(crate) fn edges_are_named(manifests: &Manifests) {
     assert!(!lets(api, "ingress", &label("branch-server"), 5002));
     assert!(!lets(servers, "egress", &label("client-api"), 5002));
     assert!(!lets(servers, "ingress", &label("another"), 50051));
+    // Nor at the port that is for probes and metrics alone: that is for namespaces with a label.
+    for (policy, port) in [(servers, 9090), (api, 9090)] {
+        assert!(["branch-server", "client-api"].iter().all(|name| !lets(policy, "ingress", &label(name), port)));
+        assert!(list(&policy["spec"]["ingress"]).iter().any(|rule| rule["ports"][0]["port"] == port));
+    }
     for workload in manifests.workloads() {
         let dns = manifests.named("NetworkPolicy", "dns");
         assert!(satisfies(labels(workload), &dns["spec"]["podSelector"]["matchLabels"]), "{}", name(workload));

@@ -136,6 +136,8 @@ mod certificates;
 mod tests {
     use super::certificates::Authority;
     use super::*;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
 
     #[test]
     fn files_that_do_not_fit_each_other_leave_the_old_ones_in_use_until_they_do() {
@@ -168,5 +170,18 @@ mod tests {
         ] {
             assert_eq!(host_of(address).map(|host| host.to_str().into_owned()).as_deref(), host, "{address}");
         }
+    }
+
+    #[test]
+    fn a_wildcard_with_one_label_behind_it_is_for_nobody() {
+        let is_for = |name: &str, host: &'static str| {
+            let pem = Authority::new().issue(name).certificate;
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).expect("PEM");
+            let certificate = ParsedCertificate::try_from(&certificate).expect("a certificate");
+            verify_server_name(&certificate, &ServerName::try_from(host).expect("a host")).is_ok()
+        };
+        assert!(is_for("branch-server-0.branch-server", "branch-server-0.branch-server"));
+        assert!(!is_for("*.branch-server", "branch-server-0.branch-server"));
+        assert!(is_for("*.branch-server.bank.svc", "branch-server-0.branch-server.bank.svc"));
     }
 }
