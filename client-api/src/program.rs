@@ -85,18 +85,21 @@ pub fn run(settings: Settings) -> ExitCode {
     }
 }
 
-/// Asks the client API that runs with these settings whether it is ready: 0 when it is, 1 when not, with the
-/// reason on standard error in one line.
+/// Asks the client API that runs with these settings whether it is ready: 0 when it is, 1 when not, 64 when
+/// these settings leave no port where it could be asked, with the reason on standard error in one line.
 #[must_use]
 pub fn healthy(settings: &Settings) -> ExitCode {
-    match readiness::ask(settings.operations_listen.unwrap_or(settings.http)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            // Nothing is left to do when nobody takes the reason.
-            let _ = writeln!(std::io::stderr(), "client-api: {reason}");
-            ExitCode::from(EXIT_NOT_READY)
-        }
-    }
+    let (reason, code) = match settings.plain_address().map(readiness::ask) {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(reason)) => (reason.to_string(), EXIT_NOT_READY),
+        None => (
+            "healthy asks without TLS; give the client API, and it, --operations-listen".to_owned(),
+            EXIT_WRONG_SETTINGS,
+        ),
+    };
+    // Nothing is left to do when nobody takes the reason.
+    let _ = writeln!(std::io::stderr(), "client-api: {reason}");
+    ExitCode::from(code)
 }
 
 fn run_until_stopped(settings: Settings) -> Result<(), StartError> {

@@ -4,6 +4,7 @@ use super::{Settings, SettingsError};
 use axum::http::Uri;
 use bank_proto::tls::{Identity, IdentityFiles, TlsError};
 use rustls::pki_types::ServerName;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// Mutual TLS: all three files or none.
@@ -38,14 +39,19 @@ impl TlsSettings {
 }
 
 impl Settings {
+    /// Where the server tells without TLS whether it is ready; None when it does so nowhere.
+    pub(crate) fn plain_address(&self) -> Option<SocketAddr> {
+        self.operations_listen.or((!self.tls.is_on()).then_some(self.listen))
+    }
+
     /// Who this server is before the others; None without TLS.
     ///
     /// # Errors
     /// The files cannot be used, or the peers' addresses are not of the same kind.
     pub fn identity(&self) -> Result<Option<Identity>, SettingsError> {
         let identity = self.tls.files()?.map(Identity::read).transpose()?;
-        let other = if identity.is_some() { "http://" } else { "https://" };
-        match self.peers.iter().find(|peer| peer.starts_with(other)) {
+        let is_other = |peer: &&String| peer.starts_with("https://") != identity.is_some();
+        match self.peers.iter().find(is_other) {
             None => Ok(identity),
             Some(peer) if identity.is_some() => Err(SettingsError::PlainPeer(peer.clone())),
             Some(peer) => Err(SettingsError::SecurePeer(peer.clone())),

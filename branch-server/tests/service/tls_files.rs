@@ -109,6 +109,11 @@ async fn files_and_addresses_that_cannot_work_end_it_with_64_and_one_sentence() 
             "--peers: `http://b:1` is plain; with --tls-certificate every address begins with https://".to_owned(),
         ),
         (
+            [Some(&certificate), Some(&key), Some(&authority)],
+            Some("https://a:1,b:1"),
+            "--peers: `b:1` is plain; with --tls-certificate every address begins with https://".to_owned(),
+        ),
+        (
             [None, None, None],
             Some("http://a:1,https://b:1"),
             "--peers: `https://b:1` needs --tls-certificate, --tls-key and --tls-authority".to_owned(),
@@ -159,6 +164,9 @@ async fn the_operations_port_tells_of_the_server_and_moves_no_money() {
     assert_eq!(crate::bank::code(&refused), Some(bank_proto::ErrorCode::UnknownMethod));
     let listen = ["--listen", "127.0.0.1:1", "--operations-listen", &address.to_string(), "healthy"];
     assert_eq!(outcome(&listen).await, (Some(0), String::new()), "it is asked where it answers without TLS");
+    let no_port = ["--tls-certificate", "a", "--tls-key", "b", "--tls-authority", "c", "healthy"];
+    let said = "branch-server: healthy asks without TLS; give the server, and it, --operations-listen\n".to_owned();
+    assert_eq!(outcome(&no_port).await, (Some(64), said));
     bank.servers.remove(0).stop().await;
     assert!(TcpStream::connect(address).await.is_err(), "it stops with its server");
 }

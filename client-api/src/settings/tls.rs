@@ -3,6 +3,7 @@
 use super::{Settings, SettingsError};
 use bank_proto::tls::{Door, DoorFiles, Identity, IdentityFiles};
 use clap::Args;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// TLS: the three files of one end or none, and the two files of the other or none.
@@ -47,6 +48,11 @@ impl TlsSettings {
 }
 
 impl Settings {
+    /// Where the client API tells in plain HTTP whether it is ready; None when it does so nowhere.
+    pub(crate) fn plain_address(&self) -> Option<SocketAddr> {
+        self.operations_listen.or(self.tls.https_certificate.is_none().then_some(self.http))
+    }
+
     /// Checks that every branch server has an address that can be asked, with TLS or without.
     pub(super) fn check_branch_servers(&self) -> Result<(), SettingsError> {
         let secure = self.tls.identity()?.is_some();
