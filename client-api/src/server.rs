@@ -98,20 +98,35 @@ enum Welcome {
     Plain,
 }
 
-/// One connection: the handshake where HTTPS is spoken, then its requests.
+/// One connection: its requests, and before them the handshake where HTTPS is spoken.
 async fn admit(
     stream: TcpStream,
     door: Option<Door>,
     router: Router,
     app: Arc<App>,
-    mut stopping: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
     welcome: Welcome,
 ) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if let Err(failure) = stream.set_nodelay(true) {
         tracing::debug!(error = %failure, "a connection keeps its delay");
     }
-    let Some(door) = door else { return converse(stream, router, app, stopping, welcome).await };
+    match door {
+        None => converse(stream, router, app, stopping, welcome).await,
+        // Apart, because it is several times as large, and plain connections must not pay for it.
+        Some(door) => Box::pin(begin(stream, door, router, app, stopping, welcome)).await,
+    }
+}
+
+/// The handshake, and the requests after it.
+async fn begin(
+    stream: TcpStream,
+    door: Door,
+    router: Router,
+    app: Arc<App>,
+    mut stopping: watch::Receiver<bool>,
+    welcome: Welcome,
+) {
     let timeout = if welcome == Welcome::Crowded { EXTRA_HEAD_TIMEOUT } else { HANDSHAKE_TIMEOUT };
     let begun = tokio::select! {
         biased;

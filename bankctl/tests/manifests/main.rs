@@ -85,12 +85,23 @@ fn only_the_demonstration_is_open() {
 
 #[test]
 fn only_the_demonstration_speaks_plainly() {
-    let production = Manifests::read("production");
     assert!(!certificates::is_secure(&Manifests::read("minikube")));
-    assert!(certificates::is_secure(&production));
-    certificates::come_from_secrets(&production);
-    certificates::are_for_the_hosts_that_are_asked(&production);
-    certificates::are_asked_of_nobody_who_only_looks(&production);
+    assert!(certificates::is_secure(&Manifests::read("production")));
+}
+
+#[test]
+fn every_certificate_comes_from_a_secret_that_only_its_program_reads() {
+    certificates::come_from_secrets(&Manifests::read("production"));
+}
+
+#[test]
+fn every_branch_server_has_a_certificate_for_the_name_by_which_it_is_called() {
+    certificates::are_for_the_hosts_that_are_asked(&Manifests::read("production"));
+}
+
+#[test]
+fn probes_and_scrapes_need_no_certificate() {
+    certificates::are_asked_of_nobody_who_only_looks(&Manifests::read("production"));
 }
 
 #[test]
