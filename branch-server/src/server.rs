@@ -15,6 +15,7 @@ use crate::service::{
 use crate::settings::{Settings, SettingsError, Store};
 use crate::transfers::Courier;
 use crate::{audit, branches, data_directory, operations, telemetry};
+use bank_proto::tls::Identity;
 use bank_proto::wire::bank_service_server::BankServiceServer;
 use bank_proto::wire::inter_branch_service_server::InterBranchServiceServer;
 use bank_proto::{limits, wire};
@@ -109,12 +110,12 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     };
     let Some(identity) = identity else {
         let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-        return serve_all(environment, settings, address, incoming, operations).await;
+        return serve_all(environment, settings, address, incoming, (operations, None)).await;
     };
     let calling = identity.clone();
     environment.connect = Box::new(move |endpoint| calling.channel(endpoint));
-    let incoming = secured::incoming(listener, identity, settings.peer_hosts()?);
-    serve_all(environment, settings, address, incoming, operations).await
+    let incoming = secured::incoming(listener, identity.clone(), settings.peer_hosts()?);
+    serve_all(environment, settings, address, incoming, (operations, Some(identity))).await
 }
 
 /// The same on any machine, for the connections that come in at an address, without TLS.
@@ -133,7 +134,7 @@ where
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
     settings.identity()?;
-    serve_all(environment, settings, address, incoming, None).await
+    serve_all(environment, settings, address, incoming, (None, None)).await
 }
 
 async fn serve_all<I, C, E>(
@@ -141,7 +142,7 @@ async fn serve_all<I, C, E>(
     settings: Settings,
     address: SocketAddr,
     incoming: I,
-    operations: Option<TcpListener>,
+    (operations, identity): (Option<TcpListener>, Option<Identity>),
 ) -> Result<Running, StartError>
 where
     I: Stream<Item = Result<C, E>> + Send + 'static,
@@ -219,7 +220,7 @@ where
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<BankServiceServer<BankEdge>>().await;
     health.set_service_status("liveness", tonic_health::ServingStatus::Serving).await;
-    let pages = operations::pages(metrics, bank.clone()).fallback(nobody);
+    let pages = operations::pages(metrics, bank.clone(), identity).fallback(nobody);
     let operations = operations.map(|listener| OperationsPort::serve(listener, pages.clone(), health_service.clone()));
     let operations = operations.transpose().map_err(|error| StartError::System(error.to_string()))?;
     let operations_address = operations.as_ref().map(|port| port.address);

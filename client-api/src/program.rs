@@ -157,7 +157,7 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
     if let Some(identity) = identity.clone() {
         environment.connect = Box::new(move |endpoint| identity.channel(endpoint));
     }
-    let app = app(environment, &settings)?;
+    let app = app(environment, &settings, (identity.clone(), door.clone()))?;
     let (stopping, stop_asked) = watch::channel(false);
     let operations = operations(&settings, &app).await?;
     let operations_address =
@@ -213,10 +213,14 @@ async fn renew(identity: Option<Identity>, door: Option<Door>, mut stopping: wat
 /// The settings do not go together.
 pub fn routes_in(environment: Environment, settings: &Settings) -> Result<Router, StartError> {
     settings.check()?;
-    Ok(routes::router(app(environment, settings)?))
+    Ok(routes::router(app(environment, settings, (None, None))?))
 }
 
-fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartError> {
+fn app(
+    environment: Environment,
+    settings: &Settings,
+    (identity, door): (Option<Identity>, Option<Door>),
+) -> Result<Arc<App>, StartError> {
     let internal = |failure: &dyn std::fmt::Display| StartError::Internal(failure.to_string());
     let (table, description) = routes::description();
     let openapi = description.to_json().map_err(|failure| internal(&failure))?;
@@ -225,6 +229,8 @@ fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartE
         metrics: Metrics::new(&table, settings.branch_servers.len()).map_err(|failure| internal(&failure))?,
         auth: settings.auth,
         entropy: environment.entropy,
+        identity,
+        door,
         openapi: Bytes::from(openapi),
         in_flight: InFlight::new(settings.max_in_flight),
         refusals: Refusals::new(),

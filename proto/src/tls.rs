@@ -9,7 +9,11 @@
 //! held when they were last looked at, which [`Identity::keep_renewed`] and [`Door::keep_renewed`] do every
 //! [`RENEWAL_INTERVAL`].
 
+#[cfg(test)]
+#[path = "../tests/support/certificates.rs"]
+mod certificates;
 mod door;
+mod expiry;
 mod files;
 mod handshake;
 mod identity;

@@ -151,7 +151,10 @@ async fn the_operations_port_tells_of_the_server_and_moves_no_money() {
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(page(address, path).await.0, "HTTP/1.1 200 OK", "{path}");
     }
-    assert!(page(address, "/metrics").await.1.contains("florin_branch_state"));
+    let metrics = page(address, "/metrics").await.1;
+    assert!(metrics.contains("florin_branch_state"), "{metrics}");
+    let expiry = "florin_certificate_expiry_timestamp_seconds{certificate=\"tls\"} 67090032000\n";
+    assert!(metrics.contains(expiry), "the end of the year 4095: {metrics}");
     let url = format!("http://{address}");
     for service in ["", "liveness", "bank.v1.BankService"] {
         let channel = Endpoint::from_shared(url.clone()).expect("a url").connect().await.expect("a connection");

@@ -122,6 +122,12 @@ async fn the_operations_door_tells_of_the_program_in_plain_http_and_moves_no_mon
         assert_eq!(answer.status, 200, "{path}");
         assert_eq!(answer.header("strict-transport-security"), None, "{path}");
     }
+    let metrics = ask(Method::GET, "/metrics").await.text;
+    for certificate in ["tls", "https"] {
+        let line = "florin_certificate_expiry_timestamp_seconds{certificate=";
+        // The end of the year 4095.
+        assert!(metrics.contains(&format!("{line}\"{certificate}\"}} 67090032000\n")), "{metrics}");
+    }
     for (method, path) in
         [(Method::POST, "/transaction"), (Method::GET, "/v1/branches"), (Method::GET, "/docs"), (Method::GET, "/")]
     {

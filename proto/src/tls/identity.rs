@@ -3,7 +3,7 @@
 use super::files::{File, IdentityFiles};
 use super::handshake::{HANDSHAKE_TIMEOUT, HandshakeError, accept};
 use super::renewed::Renewed;
-use super::{TlsError, pem, provider};
+use super::{TlsError, expiry, pem, provider};
 use hyper_util::rt::TokioIo;
 use rustls::client::{Resumption, verify_server_name};
 use rustls::pki_types::ServerName;
@@ -29,6 +29,7 @@ pub struct Identity(Arc<Renewed<Ends, 3>>);
 struct Ends {
     listening: Arc<ServerConfig>,
     calling: Arc<ClientConfig>,
+    expires_at: Option<i64>,
 }
 
 impl Identity {
@@ -73,6 +74,12 @@ impl Identity {
         TlsConnector::from(config).connect(name, stream).await
     }
 
+    /// When the certificate in use expires, in seconds since 1970; None when it does not say.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<i64> {
+        self.0.current().expires_at
+    }
+
     /// Looks at the files every [`super::RENEWAL_INTERVAL`], until it is dropped; says in the log what it found.
     pub async fn keep_renewed(self) {
         self.0.keep().await;
@@ -100,6 +107,7 @@ fn bare(host: &str) -> &str {
 
 fn ends([certificate, key, authority]: [(&File, &[u8]); 3]) -> Result<Ends, TlsError> {
     let certified = pem::certified_key(certificate, key)?;
+    let expires_at = certified.cert.first().and_then(|certificate| expiry::not_after(certificate));
     let roots = pem::authorities(authority.0, authority.1)?;
     let unusable = |error: &dyn std::fmt::Display| pem::wrong(authority.0, &error.to_string());
 
@@ -119,7 +127,7 @@ fn ends([certificate, key, authority]: [(&File, &[u8]); 3]) -> Result<Ends, TlsE
     let mut calling = builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified)));
     calling.alpn_protocols = vec![HTTP_2.to_vec()];
     calling.resumption = Resumption::disabled();
-    Ok(Ends { listening: Arc::new(listening), calling: Arc::new(calling) })
+    Ok(Ends { listening: Arc::new(listening), calling: Arc::new(calling), expires_at })
 }
 
 impl std::fmt::Debug for Identity {
@@ -129,13 +137,9 @@ impl std::fmt::Debug for Identity {
 }
 
 #[cfg(test)]
-#[path = "../../tests/support/certificates.rs"]
-mod certificates;
-
-#[cfg(test)]
 mod tests {
-    use super::certificates::Authority;
     use super::*;
+    use crate::tls::certificates::Authority;
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject as _;
 
