@@ -1,5 +1,7 @@
 //! Questions to the client API of a running bank.
 
+use crate::exit::Exit;
+use crate::http::{HttpError, Trust};
 use reqwest::Client;
 use serde_json::Value;
 use std::time::Duration;
@@ -20,15 +22,26 @@ pub(crate) struct Api {
 pub(crate) enum ApiError {
     #[error("no runtime: {0}")]
     Runtime(std::io::Error),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("no bank answers at {url}: {why}")]
     NoAnswer { url: String, why: String },
 }
 
+impl ApiError {
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            ApiError::Runtime(_) => Exit::Internal,
+            ApiError::Http(error) => error.exit(),
+            ApiError::NoAnswer { .. } => Exit::Unavailable,
+        }
+    }
+}
+
 impl Api {
-    pub(crate) fn new(url: &str) -> Result<Api, ApiError> {
+    pub(crate) fn new(url: &str, trust: &Trust) -> Result<Api, ApiError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ApiError::Runtime)?;
-        let client = Client::builder().no_proxy().timeout(PATIENCE).build();
-        let client = client.map_err(|error| no_answer(url, &error))?;
+        let client = trust.client(url, PATIENCE)?;
         Ok(Api { url: url.trim_end_matches('/').to_owned(), client, runtime })
     }
 

@@ -6,6 +6,7 @@ mod moment;
 mod remote;
 
 use crate::exit::{self, Exit};
+use crate::http::Trust;
 use crate::output;
 use bank_proto::{BranchId, Timestamp};
 use branch_server::data_directory::{BankFile, branch_directory};
@@ -15,7 +16,7 @@ use branch_server::verify;
 use indicatif::ProgressBar;
 use manifest::{Backup, Manifest, ManifestError};
 use moment::{Moment, MomentError};
-use remote::{Remote, RemoteError};
+use remote::{Remote, RemoteError, TlsArguments};
 use serde_json::json;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -40,6 +41,10 @@ pub(crate) struct Arguments {
     /// Forgets backups that are older than so many days, but never the one just made. Rows are kept.
     #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500))]
     keep_days: Option<u32>,
+    #[command(flatten)]
+    trust: Trust,
+    #[command(flatten)]
+    tls: TlsArguments,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +77,15 @@ impl BackupError {
     fn exit(&self) -> Exit {
         match self {
             BackupError::BankFile { .. } | BackupError::Unproved(_) => Exit::Damage,
-            BackupError::OtherBank { .. } | BackupError::Remote(RemoteError::Url(_)) => Exit::Usage,
+            BackupError::OtherBank { .. } => Exit::Usage,
+            BackupError::Remote(error) => error.exit(),
+            BackupError::Moment(MomentError::NoAnswer(error)) => error.exit(),
             BackupError::Manifest(ManifestError::Malformed { .. } | ManifestError::Newer { .. }) => Exit::Data,
             BackupError::NoBank { .. }
             | BackupError::NotHere { .. }
             | BackupError::Directory { .. }
             | BackupError::UnderWay { .. }
             | BackupError::Moment(_)
-            | BackupError::Remote(_)
             | BackupError::Manifest(_)
             | BackupError::Copy { .. } => Exit::Unavailable,
         }
@@ -121,15 +127,15 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
 
 /// Where the journals are.
 enum Source<'a> {
-    Files { data: &'a Path, api: &'a str },
+    Files { data: &'a Path, api: &'a str, trust: &'a Trust },
     Server(Box<Remote>),
 }
 
 impl Source<'_> {
     fn of(arguments: &Arguments) -> Result<Source<'_>, BackupError> {
         Ok(match &arguments.server {
-            Some(url) => Source::Server(Box::new(Remote::connect(url)?)),
-            None => Source::Files { data: &arguments.data, api: &arguments.api },
+            Some(url) => Source::Server(Box::new(Remote::connect(url, &arguments.tls)?)),
+            None => Source::Files { data: &arguments.data, api: &arguments.api, trust: &arguments.trust },
         })
     }
 
@@ -149,9 +155,9 @@ impl Source<'_> {
     fn moment(&mut self, bank: BankFile) -> Result<Moment, BackupError> {
         match self {
             Source::Server(server) => Ok(Moment::Cut(server.moment(bank.branches)?)),
-            Source::Files { data, api } => {
+            Source::Files { data, api, trust } => {
                 let branches: Vec<BranchId> = all_branches(bank).collect();
-                Ok(Moment::find(data, &branches, api)?)
+                Ok(Moment::find(data, &branches, (api, trust))?)
             }
         }
     }

@@ -85,7 +85,7 @@ impl Bank {
     ) -> Result<Bank, StartError> {
         let logs = directory.logs();
         std::fs::create_dir_all(&logs).map_err(|error| StartError::Logs { path: logs, error })?;
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+        let client = crate::http::plain(Duration::from_secs(2))?;
 
         let servers = (0..addresses.grpc.len())
             .map(|ordinal| Service::start(server_launch(&directory, &addresses, ordinal), screen))

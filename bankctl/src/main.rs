@@ -10,6 +10,7 @@
 //! - [`mod@bench`]: the load generator with its own yardsticks
 //! - [`bank`]: a bank as child processes: ports, data directory, watching, stopping
 //! - [`api`]: questions to the client API of a running bank
+//! - [`http`]: the client for it, with the authorities that are trusted
 //! - [`exit`], [`output`], [`interrupts`]: exit codes, printing, Ctrl-C
 
 #![forbid(unsafe_code)]
@@ -21,6 +22,7 @@ mod bench;
 mod cli;
 mod completions;
 mod exit;
+mod http;
 mod interrupts;
 mod moves;
 mod output;

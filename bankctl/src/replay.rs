@@ -15,6 +15,7 @@ use crate::bank::directory::{Directory, DirectoryError};
 use crate::bank::screen::Screen;
 use crate::bank::{Bank, StartError};
 use crate::exit::{self, Exit};
+use crate::http::Trust;
 use crate::interrupts::Interrupts;
 use client::{Client, ClientError};
 use event_file::{EventFile, FileError};
@@ -35,6 +36,8 @@ pub(crate) struct Arguments {
     /// its event ids, so that a second run changes nothing.
     #[arg(long, env = "FLORIN_API", value_name = "URL")]
     api: Option<String>,
+    #[command(flatten)]
+    trust: Trust,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -96,20 +99,24 @@ async fn replay(arguments: &Arguments) -> Result<String, ReplayError> {
     let file = EventFile::read(&arguments.file, arguments.joint)?;
     let mut interrupts = Interrupts::listen().map_err(ReplayError::Signals)?;
     match &arguments.api {
-        Some(url) => run_in(url, &file, &mut interrupts).await,
+        Some(url) => run_in((url, &arguments.trust), &file, &mut interrupts).await,
         None => {
             let root = tempfile::tempdir().map_err(ReplayError::Temporary)?;
             let directory = Directory::take(root.path(), Some(file.highest_branch()))?;
             let bank = Bank::start(directory, Addresses::free(1)?, &Screen::silent(), &mut interrupts).await?;
-            let report = run_in(&bank.addresses().http_url(), &file, &mut interrupts).await;
+            let report = run_in((&bank.addresses().http_url(), &Trust::default()), &file, &mut interrupts).await;
             bank.stop(&mut interrupts).await;
             report
         }
     }
 }
 
-async fn run_in(url: &str, file: &EventFile, interrupts: &mut Interrupts) -> Result<String, ReplayError> {
-    let client = Client::new(url, &file.fingerprint)?;
+async fn run_in(
+    (url, trust): (&str, &Trust),
+    file: &EventFile,
+    interrupts: &mut Interrupts,
+) -> Result<String, ReplayError> {
+    let client = Client::new((url, trust), &file.fingerprint)?;
     tokio::select! {
         received = script::run(file, &client) => Ok(report::render(file, &received?)),
         () = interrupts.next() => Err(ReplayError::Interrupted),

@@ -2,6 +2,7 @@
 
 use crate::api::{Api, ApiError};
 use crate::exit::{self, Exit};
+use crate::http::Trust;
 use crate::output;
 use indicatif::HumanBytes;
 use serde_json::{Value, json};
@@ -15,6 +16,8 @@ pub(crate) struct Arguments {
     /// The client API of the bank.
     #[arg(long, env = "FLORIN_API", default_value = "http://127.0.0.1:5002", value_name = "URL")]
     api: String,
+    #[command(flatten)]
+    trust: Trust,
     /// How long the rates are measured, in milliseconds.
     #[arg(long, env = "FLORIN_INTERVAL_MS", default_value_t = 1000, value_name = "MS",
           value_parser = clap::value_parser!(u32).range(1..=600_000))]
@@ -45,7 +48,7 @@ struct Branch {
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
     let status = match look(arguments) {
         Ok(status) => status,
-        Err(error) => return exit::failed(Exit::Unavailable, &error),
+        Err(error) => return exit::failed(error.exit(), &error),
     };
     if as_json {
         output::json(&status.json());
@@ -57,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
 
 fn look(arguments: &Arguments) -> Result<Status, ApiError> {
     let interval = Duration::from_millis(u64::from(arguments.interval_ms));
-    let api = Api::new(&arguments.api)?;
+    let api = Api::new(&arguments.api, &arguments.trust)?;
     let (_, before) = api.json("/health")?;
     api.wait(interval);
     let (_, health) = api.json("/health")?;

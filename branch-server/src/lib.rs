@@ -37,4 +37,4 @@ pub mod verify;
 
 pub use process::{healthy, run};
 pub use server::{Running, StartError, start, start_in};
-pub use settings::{LogFormat, Settings, SettingsError, Store};
+pub use settings::{LogFormat, Settings, SettingsError, Store, TlsSettings};

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use bank_proto::tls::Identity;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::sync::{Arc, PoisonError};
 
@@ -13,15 +14,16 @@ use std::sync::{Arc, PoisonError};
 struct Operations {
     metrics: &'static PrometheusHandle,
     bank: Arc<Bank>,
+    identity: Option<Identity>,
 }
 
 /// The pages.
-pub(crate) fn pages(metrics: &'static PrometheusHandle, bank: Arc<Bank>) -> Router {
+pub(crate) fn pages(metrics: &'static PrometheusHandle, bank: Arc<Bank>, identity: Option<Identity>) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics_page))
-        .with_state(Operations { metrics, bank })
+        .with_state(Operations { metrics, bank, identity })
 }
 
 /// Ready for requests. A damaged branch does not make the server unready: the others go on.
@@ -47,6 +49,10 @@ async fn metrics_page(State(operations): State<Operations>) -> impl IntoResponse
     if let Some(disk) = operations.bank.disk() {
         metrics::gauge!("florin_disk_free_bytes").set(disk.free_bytes as f64);
         metrics::gauge!("florin_disk_reserve_bytes").set(disk.reserve_bytes as f64);
+    }
+    if let Some(expires_at) = operations.identity.as_ref().and_then(Identity::expires_at) {
+        let gauge = metrics::gauge!("florin_certificate_expiry_timestamp_seconds", "certificate" => "tls");
+        gauge.set(expires_at as f64);
     }
     operations.metrics.run_upkeep();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], operations.metrics.render())

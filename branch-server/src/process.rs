@@ -28,18 +28,18 @@ pub fn run(settings: Settings) -> ExitCode {
     }
 }
 
-/// Asks the branch server that runs with these settings whether it is ready: 0 when it is, 1 when not, with the
-/// reason on standard error in one line.
+/// Asks the branch server that runs with these settings whether it is ready: 0 when it is, 1 when not, 64 when
+/// these settings leave no port where it could be asked, with the reason on standard error in one line.
 #[must_use]
 pub fn healthy(settings: &Settings) -> ExitCode {
-    match readiness::ask(settings.listen) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            // Nothing is left to do when nobody takes the reason.
-            let _ = writeln!(std::io::stderr(), "branch-server: {reason}");
-            ExitCode::from(EXIT_NOT_READY)
-        }
-    }
+    let (reason, code) = match settings.plain_address().map(readiness::ask) {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(reason)) => (reason.to_string(), EXIT_NOT_READY),
+        None => ("healthy asks without TLS; give the server, and it, --operations-listen".to_owned(), EXIT_SETTINGS),
+    };
+    // Nothing is left to do when nobody takes the reason.
+    let _ = writeln!(std::io::stderr(), "branch-server: {reason}");
+    ExitCode::from(code)
 }
 
 fn exit_code(error: &StartError) -> u8 {
@@ -53,6 +53,7 @@ fn exit_code(error: &StartError) -> u8 {
 
 fn try_run(settings: Settings) -> Result<(), StartError> {
     settings.assignment()?;
+    settings.identity()?;
     telemetry::start_log(&settings)?;
     let system = |error: std::io::Error| StartError::System(error.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;

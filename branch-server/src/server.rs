@@ -1,19 +1,25 @@
 //! A branch server from settings to drained: open every branch, serve, stop.
 
+mod operations_port;
+mod secured;
+
 use crate::branches::Machine;
 use crate::branches::Teller;
 use crate::environment::Environment;
 use crate::hosting::{self, Attempt, Late, Opener};
 use crate::moving::{Leaving, SeenBranches};
 use crate::service::{
-    Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, Measured, Methods, OwnWords, Resources, nobody,
+    Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, Measured, Methods, OnlyServers, OwnWords, Resources,
+    nobody,
 };
 use crate::settings::{Settings, SettingsError, Store};
 use crate::transfers::Courier;
 use crate::{audit, branches, data_directory, operations, telemetry};
+use bank_proto::tls::Identity;
 use bank_proto::wire::bank_service_server::BankServiceServer;
 use bank_proto::wire::inter_branch_service_server::InterBranchServiceServer;
 use bank_proto::{limits, wire};
+use operations_port::OperationsPort;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -61,6 +67,7 @@ pub enum StartError {
 /// A branch server that serves.
 pub struct Running {
     address: SocketAddr,
+    operations: Option<SocketAddr>,
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
 }
@@ -70,6 +77,12 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells of itself without TLS; None without --operations-listen.
+    #[must_use]
+    pub fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations
     }
 
     /// Stops it: health says so first, what is under way is answered, then the branches are closed.
@@ -87,13 +100,25 @@ impl Running {
 /// # Errors
 /// The settings, the data directory or the machine do not allow it.
 pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running, StartError> {
-    let address = listener.local_addr().map_err(|error| StartError::Listen { address: settings.listen, error })?;
-    let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-    let environment = Environment { traces: settings.traces()?, ..Environment::real() };
-    start_in(environment, settings, address, incoming).await
+    let failed = |address: SocketAddr| move |error| StartError::Listen { address, error };
+    let address = listener.local_addr().map_err(failed(settings.listen))?;
+    let mut environment = Environment { traces: settings.traces()?, ..Environment::real() };
+    let identity = settings.identity()?;
+    let operations = match settings.operations_listen {
+        Some(address) => Some(TcpListener::bind(address).await.map_err(failed(address))?),
+        None => None,
+    };
+    let Some(identity) = identity else {
+        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        return serve_all(environment, settings, address, incoming, (operations, None)).await;
+    };
+    let calling = identity.clone();
+    environment.connect = Box::new(move |endpoint| calling.channel(endpoint));
+    let incoming = secured::incoming(listener, identity.clone(), settings.peer_hosts()?);
+    serve_all(environment, settings, address, incoming, (operations, Some(identity))).await
 }
 
-/// The same on any machine, for the connections that come in at an address.
+/// The same on any machine, for the connections that come in at an address, without TLS.
 ///
 /// # Errors
 /// As [`start`].
@@ -102,6 +127,22 @@ pub async fn start_in<I, C, E>(
     settings: Settings,
     address: SocketAddr,
     incoming: I,
+) -> Result<Running, StartError>
+where
+    I: Stream<Item = Result<C, E>> + Send + 'static,
+    C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+{
+    settings.identity()?;
+    serve_all(environment, settings, address, incoming, (None, None)).await
+}
+
+async fn serve_all<I, C, E>(
+    environment: Environment,
+    settings: Settings,
+    address: SocketAddr,
+    incoming: I,
+    (operations, identity): (Option<TcpListener>, Option<Identity>),
 ) -> Result<Running, StartError>
 where
     I: Stream<Item = Result<C, E>> + Send + 'static,
@@ -181,15 +222,19 @@ where
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<BankServiceServer<BankEdge>>().await;
     health.set_service_status("liveness", tonic_health::ServingStatus::Serving).await;
-    let pages = operations::pages(metrics, bank.clone());
+    let pages = operations::pages(metrics, bank.clone(), identity).fallback(nobody);
+    let operations = operations.map(|listener| OperationsPort::serve(listener, pages.clone(), health_service.clone()));
+    let operations = operations.transpose().map_err(|error| StartError::System(error.to_string()))?;
+    let operations_address = operations.as_ref().map(|port| port.address);
     let draining = bank.clone();
     let inter_branch = InterBranchServiceServer::new(InterBranchEdge::new(bank.clone(), leaving))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES);
     let edge = BankServiceServer::new(BankEdge::new(bank))
         .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
         .max_encoding_message_size(limits::GRPC_MESSAGE_BYTES);
+    let inter_branch = OnlyServers::new(inter_branch, settings.tls.is_on());
     let methods = Arc::new(Methods::of_the_contract());
-    let mut routes = tonic::service::Routes::from(pages.fallback(nobody));
+    let mut routes = tonic::service::Routes::from(pages);
     routes = routes
         .add_service(Measured::new(OwnWords::new(edge, clock.clone()), methods.clone(), clock.clone()))
         .add_service(Measured::new(OwnWords::new(inter_branch, clock.clone()), methods, clock))
@@ -202,6 +247,10 @@ where
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(async move {
         serve(incoming, routes, draining.clone(), health, stopped, drain_timeout).await;
+        // Probes are answered as long as calls are.
+        if let Some(operations) = operations {
+            operations.stop().await;
+        }
         // However serving ended, nothing goes on behind it.
         draining.drain();
         let _ = scrub.await;
@@ -222,7 +271,7 @@ where
         }
         traces.end().await;
     });
-    Ok(Running { address, stop, served })
+    Ok(Running { address, operations: operations_address, stop, served })
 }
 
 fn channels(

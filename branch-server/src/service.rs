@@ -15,6 +15,7 @@
 //! - [`grpc`]: the service itself
 //! - [`stream`]: a conversation of many operations
 //! - [`measured`]: how many calls come, how they end, how long they take
+//! - [`only_servers`]: who may call what is for branch servers alone
 //! - [`own_words`]: the bank's codes for what tonic refuses by itself
 //! - [`deadline`]: how long a caller waits
 //! - [`follow`]: a branch's journal as a stream, for those who follow it
@@ -33,6 +34,7 @@ mod hosted;
 mod inbound;
 mod inter_branch;
 mod measured;
+mod only_servers;
 mod outbound;
 mod own_words;
 mod sentence;
@@ -46,4 +48,5 @@ pub(crate) use grpc::BankEdge;
 pub(crate) use hosted::{Hosted, OpenBranch};
 pub(crate) use inter_branch::{IncomingBooks, InterBranchEdge};
 pub(crate) use measured::{Measured, Methods};
+pub(crate) use only_servers::{Caller, OnlyServers};
 pub(crate) use own_words::{HEADER_LIST_BYTES, OwnWords, nobody};

@@ -1,5 +1,10 @@
 //! Every setting of a branch server: flag, environment variable, unit and default.
 
+mod tls;
+
+pub use tls::TlsSettings;
+
+use bank_proto::tls::TlsError;
 use bank_proto::traces::{self, InvalidCollector, TraceSettings, Traces};
 use bank_proto::{Assignment, AssignmentError, AssignmentFile, limits};
 use std::net::SocketAddr;
@@ -11,6 +16,14 @@ pub struct Settings {
     /// Address for gRPC, and over HTTP/1.1 for /metrics, /livez and /readyz
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:50051")]
     pub listen: SocketAddr,
+
+    /// Address for a second port, always plain, with nothing but gRPC health, /metrics, /livez and /readyz [default: none]
+    #[arg(long, env = "OPERATIONS_LISTEN", value_name = "ADDRESS")]
+    pub operations_listen: Option<SocketAddr>,
+
+    /// Mutual TLS
+    #[command(flatten)]
+    pub tls: TlsSettings,
 
     /// Where the books are: `sqlite:DIR`, one directory per branch below DIR
     #[arg(long, env = "STORE", default_value = "sqlite:./data", value_parser = parse_store)]
@@ -99,6 +112,15 @@ pub enum SettingsError {
     /// A peer's address is not one.
     #[error("--peers: `{0}` is not an address such as http://127.0.0.1:50051")]
     Peer(String),
+    /// A peer without TLS, beside a server with it.
+    #[error("--peers: `{0}` is plain; with --tls-certificate every address begins with https://")]
+    PlainPeer(String),
+    /// A peer with TLS, beside a server without it.
+    #[error("--peers: `{0}` needs --tls-certificate, --tls-key and --tls-authority")]
+    SecurePeer(String),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The assignment file cannot be used.
     #[error("--assignment {}: {error}", path.display())]
     Assignment {

@@ -71,6 +71,7 @@ fn describe() {
     metrics::describe_gauge!("florin_audit_last_agreed_timestamp_seconds", "When they agreed last");
     metrics::describe_gauge!("florin_bank_balance_minor_units", "Credits minus debits of the whole bank");
     metrics::describe_gauge!("florin_in_flight_minor_units", "Money that has left a branch and not arrived at another");
+    metrics::describe_gauge!("florin_certificate_expiry_timestamp_seconds", "When the certificate in use expires");
     metrics::describe_gauge!("florin_open_holds", "Holds of a branch that have not ended");
     metrics::describe_gauge!("florin_journal_sequence", "The last row of a branch's journal");
     metrics::describe_gauge!("florin_snapshot_sequence", "The row up to which an opening has nothing to fold");

@@ -9,6 +9,7 @@ use crate::server::Refusals;
 use crate::settings::Auth;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
+use bank_proto::tls::{Door, Identity};
 use bank_proto::traces::{Trace, Traces};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -29,6 +30,9 @@ pub(crate) struct App {
     pub(crate) in_flight: InFlight,
     /// How many were refused lately because of that.
     pub(crate) refusals: Refusals,
+    /// Who it is before the branch servers, and what callers are shown; None without TLS.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) door: Option<Door>,
     /// How many connections are served at once.
     pub(crate) connections: usize,
     /// How many refused bodies may be read to their end at once; see `json`.

@@ -34,7 +34,7 @@ mod settings;
 mod signals;
 
 pub use program::{EXIT_UNAVAILABLE, EXIT_WRONG_SETTINGS, Running, StartError, healthy, routes_in, run, start};
-pub use settings::{Auth, LogFormat, Settings, SettingsError};
+pub use settings::{Auth, LogFormat, Settings, SettingsError, TlsSettings};
 
 /// Entry points for tests that feed untrusted bytes to the parsers.
 #[doc(hidden)]

@@ -3,6 +3,7 @@
 
 use crate::app::App;
 use axum::http::{Method, StatusCode};
+use bank_proto::tls::{Door, Identity};
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ const SHED: &str = "florin_http_requests_shed_total";
 const WAITING: &str = "florin_branch_server_operations_waiting";
 const UNANSWERED: &str = "florin_branch_server_operations_unanswered";
 const CONNECTED: &str = "florin_branch_server_connected";
+const EXPIRY: &str = "florin_certificate_expiry_timestamp_seconds";
 const BUILD: &str = "florin_build_info";
 
 /// Upper bounds of the duration histogram, in seconds: from a lone deposit on a fast disk to a deadline.
@@ -122,6 +124,14 @@ impl Metrics {
             server.unanswered.set(count(line.unanswered));
             server.connected.set(f64::from(u8::from(line.connected)));
         }
+        let ends = [
+            ("tls", app.identity.as_ref().and_then(Identity::expires_at)),
+            ("https", app.door.as_ref().and_then(Door::expires_at)),
+        ];
+        for (certificate, expires_at) in ends.into_iter().filter_map(|(end, expires_at)| Some((end, expires_at?))) {
+            let labels = vec![Label::new("certificate", certificate)];
+            self.recorder.register_gauge(&Key::from_parts(EXPIRY, labels), &METADATA).set(expires_at as f64);
+        }
         self.handle.render()
     }
 
@@ -148,6 +158,7 @@ fn describe(recorder: &PrometheusRecorder) {
     gauge(WAITING, "Operations that wait to be sent to a branch server.");
     gauge(UNANSWERED, "Operations sent to a branch server and not yet answered.");
     gauge(CONNECTED, "1 while the conversation with a branch server is open.");
+    gauge(EXPIRY, "When the certificate in use expires: tls towards branch servers, https for callers.");
     gauge(BUILD, "1, with the version as a label.");
     recorder.describe_histogram(
         KeyName::from_const_str(DURATION),

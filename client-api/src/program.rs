@@ -4,12 +4,13 @@ use crate::app::{App, InFlight};
 use crate::bank::Bank;
 use crate::environment::Environment;
 use crate::metrics::Metrics;
-use crate::server::Refusals;
+use crate::server::{Port, Refusals};
 use crate::settings::{Settings, SettingsError};
 use crate::signals::StopSignals;
 use crate::{logging, routes, server};
 use axum::Router;
 use bank_proto::readiness;
+use bank_proto::tls::{Door, Identity};
 use bank_proto::traces::Traces;
 use bytes::Bytes;
 use std::io::Write as _;
@@ -35,6 +36,9 @@ const EXIT_INTERNAL: u8 = 70;
 
 /// How often recorded durations are folded into their histograms.
 const METRICS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Connections at the operations door: probes and those who collect metrics.
+const OPERATIONS_CONNECTIONS: usize = 64;
 
 /// Refused bodies that are read to their end at once.
 const DISCARDS: usize = 64;
@@ -82,18 +86,21 @@ pub fn run(settings: Settings) -> ExitCode {
     }
 }
 
-/// Asks the client API that runs with these settings whether it is ready: 0 when it is, 1 when not, with the
-/// reason on standard error in one line.
+/// Asks the client API that runs with these settings whether it is ready: 0 when it is, 1 when not, 64 when
+/// these settings leave no port where it could be asked, with the reason on standard error in one line.
 #[must_use]
 pub fn healthy(settings: &Settings) -> ExitCode {
-    match readiness::ask(settings.http) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(reason) => {
-            // Nothing is left to do when nobody takes the reason.
-            let _ = writeln!(std::io::stderr(), "client-api: {reason}");
-            ExitCode::from(EXIT_NOT_READY)
-        }
-    }
+    let (reason, code) = match settings.plain_address().map(readiness::ask) {
+        Some(Ok(())) => return ExitCode::SUCCESS,
+        Some(Err(reason)) => (reason.to_string(), EXIT_NOT_READY),
+        None => (
+            "healthy asks without TLS; give the client API, and it, --operations-listen".to_owned(),
+            EXIT_WRONG_SETTINGS,
+        ),
+    };
+    // Nothing is left to do when nobody takes the reason.
+    let _ = writeln!(std::io::stderr(), "client-api: {reason}");
+    ExitCode::from(code)
 }
 
 fn run_until_stopped(settings: Settings) -> Result<(), StartError> {
@@ -133,6 +140,7 @@ fn allow_connections(settings: &Settings) {
 /// A client API that serves. Dropping it stops it as well, without waiting for requests in work.
 pub struct Running {
     address: SocketAddr,
+    operations: Option<SocketAddr>,
     stopping: watch::Sender<bool>,
     serving: JoinHandle<()>,
     traces: Traces,
@@ -144,15 +152,61 @@ pub struct Running {
 /// The settings do not go together.
 pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running, StartError> {
     settings.check()?;
-    let internal = |failure: &dyn std::fmt::Display| StartError::Internal(failure.to_string());
-    let address = listener.local_addr().map_err(|failure| internal(&failure))?;
+    let internal = |failure: std::io::Error| StartError::Internal(failure.to_string());
+    let address = listener.local_addr().map_err(internal)?;
+    let (identity, door) = (settings.tls.identity()?, settings.tls.door()?);
     let traces = settings.traces()?;
-    let app = app(Environment { traces: traces.clone(), ..Environment::real() }, &settings)?;
+    let mut environment = Environment { traces: traces.clone(), ..Environment::real() };
+    if let Some(identity) = identity.clone() {
+        environment.connect = Box::new(move |endpoint| identity.channel(endpoint));
+    }
+    let app = app(environment, &settings, (identity.clone(), door.clone()))?;
     let (stopping, stop_asked) = watch::channel(false);
+    let operations = operations(&settings, &app).await?;
+    let operations_address =
+        operations.as_ref().map(|port| port.listener.local_addr()).transpose().map_err(internal)?;
     let router = routes::router(Arc::clone(&app));
+    let router = if door.is_some() { routes::https_from_now_on(router) } else { router };
+    let port = Port { listener, router, door: door.clone(), connections: app.connections };
     tokio::spawn(fold_metrics(Arc::clone(&app), stop_asked.clone()));
-    let serving = tokio::spawn(server::serve(listener, router, app, stop_asked, settings.drain_timeout()));
-    Ok(Running { address, stopping, serving, traces })
+    tokio::spawn(renew(identity, door, stop_asked.clone()));
+    let drain_timeout = settings.drain_timeout();
+    let serving = tokio::spawn(async move {
+        let main = server::serve(port, Arc::clone(&app), stop_asked.clone(), drain_timeout);
+        match operations {
+            None => main.await,
+            Some(port) => {
+                tokio::join!(main, server::serve(port, app, stop_asked, drain_timeout));
+            }
+        }
+    });
+    Ok(Running { address, operations: operations_address, stopping, serving, traces })
+}
+
+/// The plain door for those who run the bank, if there is to be one.
+async fn operations(settings: &Settings, app: &Arc<App>) -> Result<Option<Port>, StartError> {
+    let Some(address) = settings.operations_listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|cause| StartError::Listen { address, cause })?;
+    let router = routes::operations_router(Arc::clone(app));
+    Ok(Some(Port { listener, router, door: None, connections: OPERATIONS_CONNECTIONS }))
+}
+
+/// Reads certificates again when they change.
+async fn renew(identity: Option<Identity>, door: Option<Door>, mut stopping: watch::Receiver<bool>) {
+    let identity = async {
+        if let Some(identity) = identity {
+            identity.keep_renewed().await;
+        }
+    };
+    let door = async {
+        if let Some(door) = door {
+            door.keep_renewed().await;
+        }
+    };
+    tokio::select! {
+        () = server::stop_asked(&mut stopping) => {}
+        ((), ()) = async { tokio::join!(identity, door) } => {}
+    }
 }
 
 /// Every route of the client API without the connections that lead to it, inside the caller's runtime: for a
@@ -162,10 +216,14 @@ pub async fn start(settings: Settings, listener: TcpListener) -> Result<Running,
 /// The settings do not go together.
 pub fn routes_in(environment: Environment, settings: &Settings) -> Result<Router, StartError> {
     settings.check()?;
-    Ok(routes::router(app(environment, settings)?))
+    Ok(routes::router(app(environment, settings, (None, None))?))
 }
 
-fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartError> {
+fn app(
+    environment: Environment,
+    settings: &Settings,
+    (identity, door): (Option<Identity>, Option<Door>),
+) -> Result<Arc<App>, StartError> {
     let internal = |failure: &dyn std::fmt::Display| StartError::Internal(failure.to_string());
     let (table, description) = routes::description();
     let openapi = description.to_json().map_err(|failure| internal(&failure))?;
@@ -175,6 +233,8 @@ fn app(environment: Environment, settings: &Settings) -> Result<Arc<App>, StartE
         auth: settings.auth,
         entropy: environment.entropy,
         traces: environment.traces,
+        identity,
+        door,
         openapi: Bytes::from(openapi),
         in_flight: InFlight::new(settings.max_in_flight),
         refusals: Refusals::new(),
@@ -204,6 +264,12 @@ impl Running {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it tells of itself in plain HTTP; None without --operations-listen.
+    #[must_use]
+    pub fn operations_address(&self) -> Option<SocketAddr> {
+        self.operations
     }
 
     /// Stops: no new connections (and so not ready), then requests in work finish within the drain timeout.

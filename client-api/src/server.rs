@@ -1,4 +1,4 @@
-//! Connections: accepted up to a limit, watched while they send their heads, drained at the end.
+//! Connections: accepted up to a limit, watched while they say who they are and send their heads, drained at the end.
 
 mod crowd;
 mod refusing;
@@ -11,6 +11,7 @@ use crate::routes;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
+use bank_proto::tls::{Door, HANDSHAKE_TIMEOUT, HandshakeError};
 use crowd::{EXTRA_CONNECTIONS, EXTRA_HEAD_TIMEOUT, EXTRA_PAUSE, Patience};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -20,6 +21,7 @@ use refusing::{Refusing, Turn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -34,14 +36,19 @@ const BUFFER_BYTES: usize = 64 * 1024;
 /// How long to leave a listener alone that cannot accept, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// A listener and what is served there.
+pub(crate) struct Port {
+    pub(crate) listener: TcpListener,
+    pub(crate) router: Router,
+    /// With it HTTPS is spoken; without it plain HTTP.
+    pub(crate) door: Option<Door>,
+    /// How many connections are served at once.
+    pub(crate) connections: usize,
+}
+
 /// Serves until `stopping` turns true, then lets requests in work finish for as long as `drain_timeout`.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    router: Router,
-    app: Arc<App>,
-    mut stopping: watch::Receiver<bool>,
-    drain_timeout: Duration,
-) {
+pub(crate) async fn serve(port: Port, app: Arc<App>, mut stopping: watch::Receiver<bool>, drain_timeout: Duration) {
+    let Port { listener, router, door, connections: limit } = port;
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -49,11 +56,12 @@ pub(crate) async fn serve(
             () = stop_asked(&mut stopping) => break,
             Some(_) = connections.join_next() => {}
             // Even more wait in the listener's backlog.
-            accepted = listener.accept(), if connections.len() < app.connections + EXTRA_CONNECTIONS => match accepted {
+            accepted = listener.accept(), if connections.len() < limit + EXTRA_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    let is_crowded = connections.len() >= app.connections;
+                    let is_crowded = connections.len() >= limit;
+                    let welcome = if is_crowded { Welcome::Crowded } else { Welcome::Served };
                     let (router, app) = (router.clone(), Arc::clone(&app));
-                    connections.spawn(converse(stream, router, app, stopping.clone(), is_crowded));
+                    connections.spawn(admit(stream, door.clone(), router, app, stopping.clone(), welcome));
                     if is_crowded {
                         tokio::time::sleep(EXTRA_PAUSE).await;
                     }
@@ -79,18 +87,66 @@ pub(crate) async fn stop_asked(stopping: &mut watch::Receiver<bool>) {
     let _ = stopping.wait_for(|asked| *asked).await;
 }
 
-/// One connection, from its first request to its last.
-async fn converse(
+/// How a connection is treated.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Welcome {
+    /// As long as it wants.
+    Served,
+    /// For one request, because all connections are taken.
+    Crowded,
+    /// For one refusal, because it speaks plain HTTP where HTTPS is spoken.
+    Plain,
+}
+
+/// One connection: its requests, and before them the handshake where HTTPS is spoken.
+async fn admit(
     stream: TcpStream,
+    door: Option<Door>,
     router: Router,
     app: Arc<App>,
-    mut stopping: watch::Receiver<bool>,
-    is_crowded: bool,
+    stopping: watch::Receiver<bool>,
+    welcome: Welcome,
 ) {
     // Answers are small and whole: waiting to fill a packet only delays them.
     if let Err(failure) = stream.set_nodelay(true) {
         tracing::debug!(error = %failure, "a connection keeps its delay");
     }
+    match door {
+        None => converse(stream, router, app, stopping, welcome).await,
+        // Apart, because it is several times as large, and plain connections must not pay for it.
+        Some(door) => Box::pin(begin(stream, door, router, app, stopping, welcome)).await,
+    }
+}
+
+/// The handshake, and the requests after it.
+async fn begin(
+    stream: TcpStream,
+    door: Door,
+    router: Router,
+    app: Arc<App>,
+    mut stopping: watch::Receiver<bool>,
+    welcome: Welcome,
+) {
+    let timeout = if welcome == Welcome::Crowded { EXTRA_HEAD_TIMEOUT } else { HANDSHAKE_TIMEOUT };
+    let begun = tokio::select! {
+        biased;
+        () = stop_asked(&mut stopping) => return,
+        begun = door.accept(stream, timeout) => begun,
+    };
+    match begun {
+        Ok(stream) => converse(stream, router, app, stopping, welcome).await,
+        Err(HandshakeError::Plain(stream)) => {
+            converse(stream, routes::https_only(Arc::clone(&app)), app, stopping, Welcome::Plain).await;
+        }
+        Err(failure) => tracing::debug!(error = %failure, "a connection did not begin"),
+    }
+}
+
+/// One connection, from its first request to its last.
+async fn converse<S>(stream: S, router: Router, app: Arc<App>, mut stopping: watch::Receiver<bool>, welcome: Welcome)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
     let turn = Arc::new(Turn::default());
     let stream = Refusing::new(stream, Arc::clone(&turn), Arc::clone(&app));
     let patience = Arc::new(Patience::default());
@@ -98,7 +154,7 @@ async fn converse(
     let service = service_fn(move |mut request: Request<Incoming>| {
         turn.ask();
         let (turn, patience, app) = (Arc::clone(&turn), Arc::clone(&patience), Arc::clone(&app));
-        if is_crowded {
+        if welcome == Welcome::Crowded {
             request.extensions_mut().insert(Crowded);
         }
         let waits = !routes::is_operation(request.uri().path());
@@ -123,8 +179,8 @@ async fn converse(
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(if is_crowded { EXTRA_HEAD_TIMEOUT } else { HEAD_TIMEOUT })
-        .keep_alive(!is_crowded)
+        .header_read_timeout(if welcome == Welcome::Served { HEAD_TIMEOUT } else { EXTRA_HEAD_TIMEOUT })
+        .keep_alive(welcome == Welcome::Served)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);

@@ -1,6 +1,11 @@
 //! The settings: each a flag and an environment variable.
 
+mod tls;
+
+pub use tls::TlsSettings;
+
 use axum::http::Uri;
+use bank_proto::tls::TlsError;
 use bank_proto::traces::{self, InvalidCollector, TraceSettings, Traces};
 use bank_proto::{Assignment, AssignmentFile};
 use clap::{Args, ValueEnum};
@@ -11,9 +16,18 @@ use std::time::Duration;
 /// What the client API can be told.
 #[derive(Debug, Clone, Args)]
 pub struct Settings {
-    /// Address and port on which HTTP is served.
+    /// Address and port on which HTTP is served, or HTTPS with --https-certificate.
     #[arg(long, env = "HTTP", value_name = "ADDRESS", default_value = "127.0.0.1:5002")]
     pub http: SocketAddr,
+
+    /// Address and port of a second door, always plain HTTP, with nothing but /livez, /readyz, /health and /metrics
+    /// [default: none].
+    #[arg(long, env = "OPERATIONS_LISTEN", value_name = "ADDRESS")]
+    pub operations_listen: Option<SocketAddr>,
+
+    /// TLS on either side.
+    #[command(flatten)]
+    pub tls: TlsSettings,
 
     /// gRPC URLs of all branch servers, in the order of their ordinals, separated by commas.
     #[arg(
@@ -126,6 +140,21 @@ pub enum SettingsError {
         /// The URL that was given.
         url: String,
     },
+    /// A branch server without TLS, beside certificates for it.
+    #[error("--branch-servers: `{url}` is plain; with --tls-certificate every URL begins with https://")]
+    PlainBranchServer {
+        /// The URL that was given.
+        url: String,
+    },
+    /// A branch server with TLS, and no certificates for it.
+    #[error("--branch-servers: `{url}` needs --tls-certificate, --tls-key and --tls-authority")]
+    SecureBranchServer {
+        /// The URL that was given.
+        url: String,
+    },
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An assignment file that cannot be read or used.
     #[error("--assignment {}: {reason}", path.display())]
     Assignment {
@@ -154,11 +183,8 @@ impl Settings {
         if self.auth == Auth::Open && !self.auth_open_anywhere && !self.http.ip().is_loopback() {
             return Err(SettingsError::OpenToTheWorld { address: self.http });
         }
-        for url in &self.branch_servers {
-            if url.scheme_str() != Some("http") || url.host().is_none() || url.path() != "/" || url.query().is_some() {
-                return Err(SettingsError::BranchServerUrl { url: url.to_string() });
-            }
-        }
+        self.check_branch_servers()?;
+        self.tls.door()?;
         self.otlp_endpoint.as_deref().map_or(Ok(()), traces::check)?;
         self.assignment().map(|_| ())
     }
@@ -243,6 +269,9 @@ mod tests {
             ["--branch-servers", "ftp://a"],
             ["--branch-servers", "localhost:50051"],
             ["--branch-servers", ""],
+            ["--branch-servers", "https://a:1"],
+            ["--tls-key", "/there/is/no/such/file"],
+            ["--https-key", "/there/is/no/such/file"],
             ["--assignment", "/there/is/no/such/file"],
             ["--otlp-endpoint", "collector:4317"],
             ["--otlp-endpoint", "https://collector:4317"],

@@ -2,6 +2,10 @@
 
 #![expect(clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+#[path = "../../proto/tests/support/certificates.rs"]
+mod certificates;
+
+use certificates::Authority;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -56,6 +60,42 @@ fn wrong_settings_end_it_with_64_and_one_clear_line() {
         assert_eq!(code, Some(64), "{flags:?}: {text}");
         assert!(text.contains(said), "{flags:?}: {text}");
         assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+#[test]
+fn certificates_that_cannot_work_end_it_with_64_and_one_sentence() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let files = Authority::new().issue("localhost").write(directory.path());
+    let other = Authority::new().issue("localhost").write(&directory.path().join("other"));
+    let [certificate, key, authority, other_key] =
+        [&files.certificate, &files.key, &files.authority, &other.key].map(|path| path.to_str().expect("text"));
+    let missing = directory.path().join("missing").display().to_string();
+    let identity = ["--tls-certificate", certificate, "--tls-key", key, "--tls-authority", authority];
+    let not_there = format!("--https-certificate {missing}: No such file or directory (os error 2)");
+    let no_key = format!("--https-key {certificate}: holds no private key in PEM");
+    for (flags, said) in [
+        (
+            ["--tls-certificate", certificate].as_slice(),
+            "--tls-certificate, --tls-key and --tls-authority belong together; --tls-key is missing",
+        ),
+        (&["--https-key", key], "--https-certificate and --https-key belong together; --https-certificate is missing"),
+        (&["--https-certificate", &missing, "--https-key", key], &not_there),
+        (&["--https-certificate", certificate, "--https-key", certificate], &no_key),
+        (
+            &["--https-certificate", certificate, "--https-key", other_key],
+            "--https-key is not the key of --https-certificate",
+        ),
+        (
+            &identity,
+            "--branch-servers: `http://127.0.0.1:50051/` is plain; with --tls-certificate every URL begins with https://",
+        ),
+        (
+            &["--branch-servers", "https://a:1"],
+            "--branch-servers: `https://a:1/` needs --tls-certificate, --tls-key and --tls-authority",
+        ),
+    ] {
+        assert_eq!(outcome(flags), (Some(64), format!("client-api: {said}\n")), "{flags:?}");
     }
 }
 

@@ -5,6 +5,7 @@
 //! - [`ErrorCode`]: every stable code with its HTTP status and gRPC code, in one table
 //! - [`Assignment`]: which branch server hosts which branch, and the file that says which were moved
 //! - [`readiness`]: how a program is asked whether it is ready
+//! - [`tls`]: certificates from files, read again when they change
 //! - [`traces`]: what a sampled request did, told to an OpenTelemetry collector
 //! - [`wire`]: the messages, clients and servers generated from `bank.proto`
 
@@ -18,6 +19,7 @@ mod ids;
 mod money;
 pub mod readiness;
 mod timestamp;
+pub mod tls;
 pub mod traces;
 
 pub use account_number::{AccountNumber, AccountSerial, InvalidAccountNumber};

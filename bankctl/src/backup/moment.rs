@@ -2,6 +2,7 @@
 
 use super::manifest;
 use crate::api::{Api, ApiError};
+use crate::http::Trust;
 use bank_proto::BranchId;
 use branch_server::data_directory::branch_directory;
 use branch_server::journal::lock::{BranchLock, LockError};
@@ -30,7 +31,7 @@ pub(crate) enum MomentError {
 
 impl Moment {
     /// The moment that there is now.
-    pub(super) fn find(data: &Path, branches: &[BranchId], api: &str) -> Result<Moment, MomentError> {
+    pub(super) fn find(data: &Path, branches: &[BranchId], api: (&str, &Trust)) -> Result<Moment, MomentError> {
         let mut locks = Vec::new();
         for branch in branches {
             match BranchLock::take(&branch_directory(data, *branch)) {
@@ -54,8 +55,8 @@ impl Moment {
         }
     }
 
-    fn of_running(branches: &[BranchId], api: &str) -> Result<Moment, MomentError> {
-        let (status, answer) = Api::new(api)?.json("/v1/trial-balance")?;
+    fn of_running(branches: &[BranchId], (api, trust): (&str, &Trust)) -> Result<Moment, MomentError> {
+        let (status, answer) = Api::new(api, trust)?.json("/v1/trial-balance")?;
         let said = |name: &str| answer[name].as_str().unwrap_or_default().to_owned();
         if status != 200 {
             return Err(MomentError::NoCut(format!("{status} {}: {}", said("code"), said("detail"))));

@@ -1,7 +1,9 @@
 //! A running bank that is backed up through one of its branch servers, wherever its disks are.
 
 use super::manifest;
+use crate::exit::Exit;
 use bank_proto::BranchId;
+use bank_proto::tls::{Identity, IdentityFiles, TlsError};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::wire::stored_value::Value;
 use bank_proto::{limits, wire};
@@ -20,6 +22,28 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What a bank that speaks TLS wants to see of its backup, and whose certificates that accepts.
+#[derive(Debug, clap::Args)]
+pub(crate) struct TlsArguments {
+    /// The certificate that is shown a --server at an https:// address, in PEM.
+    #[arg(long, env = "TLS_CERTIFICATE", value_name = "FILE")]
+    tls_certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, env = "TLS_KEY", value_name = "FILE")]
+    tls_key: Option<PathBuf>,
+    /// The authorities whose certificates are accepted of the server.
+    #[arg(long, env = "TLS_AUTHORITY", value_name = "FILE")]
+    tls_authority: Option<PathBuf>,
+}
+
+impl TlsArguments {
+    fn identity(&self) -> Result<Option<Identity>, TlsError> {
+        let [certificate, key, authority] =
+            [&self.tls_certificate, &self.tls_key, &self.tls_authority].map(Option::as_deref);
+        IdentityFiles::of(certificate, key, authority)?.map(Identity::read).transpose()
+    }
+}
+
 /// The way to a bank through one of its servers.
 pub(super) struct Remote {
     url: String,
@@ -34,6 +58,10 @@ pub(crate) enum RemoteError {
     Runtime(std::io::Error),
     #[error("--server: `{0}` is not an address such as http://127.0.0.1:50051")]
     Url(String),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("--server: at {0} is a bank with TLS; say --tls-certificate, --tls-key and --tls-authority")]
+    NoCertificate(String),
     #[error("no branch server answers at {url}: {why}")]
     NoAnswer { url: String, why: String },
     #[error("the bank at {url} names no moment of all its branches: {why}; try again when all of them are open")]
@@ -42,19 +70,37 @@ pub(crate) enum RemoteError {
     Nonsense { url: String, what: String },
 }
 
+impl RemoteError {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            RemoteError::Url(_) | RemoteError::Tls(_) | RemoteError::NoCertificate(_) => Exit::Usage,
+            RemoteError::Runtime(_) => Exit::Internal,
+            RemoteError::NoAnswer { .. } | RemoteError::NoCut { .. } | RemoteError::Nonsense { .. } => {
+                Exit::Unavailable
+            }
+        }
+    }
+}
+
 impl Remote {
     /// Any server of the bank will do: it asks the others.
-    pub(super) fn connect(url: &str) -> Result<Remote, RemoteError> {
+    pub(super) fn connect(url: &str, tls: &TlsArguments) -> Result<Remote, RemoteError> {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(RemoteError::Runtime)?;
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| RemoteError::Url(url.to_owned()))?;
-        if endpoint.uri().scheme_str() != Some("http") {
-            return Err(RemoteError::Url(url.to_owned()));
-        }
         let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
-        let connected = runtime.block_on(endpoint.connect());
-        let channel =
-            connected.map_err(|error| RemoteError::NoAnswer { url: url.to_owned(), why: innermost(&error) })?;
+        let identity = match endpoint.uri().scheme_str() {
+            Some("http") => None,
+            Some("https") => Some(tls.identity()?.ok_or_else(|| RemoteError::NoCertificate(url.to_owned()))?),
+            _ => return Err(RemoteError::Url(url.to_owned())),
+        };
+        // Either connects when it is first asked; what is wrong then, the first question says.
+        let channel = runtime.block_on(async {
+            match &identity {
+                Some(identity) => identity.channel(&endpoint),
+                None => endpoint.connect_lazy(),
+            }
+        });
         let client = BankServiceClient::new(channel).max_decoding_message_size(limits::GRPC_MESSAGE_BYTES);
         Ok(Remote { url: url.to_owned(), client, runtime })
     }
@@ -194,9 +240,13 @@ fn from_wire(row: wire::StoredRow) -> StoredRow {
     row.values.into_iter().map(value).collect()
 }
 
-/// What a refusal says, for people.
+/// What a refusal says, for people; of a connection that failed, why.
 fn said(status: &Status) -> String {
-    if status.message().is_empty() { status.code().to_string() } else { status.message().to_owned() }
+    match std::error::Error::source(status) {
+        Some(cause) => innermost(cause),
+        None if status.message().is_empty() => status.code().to_string(),
+        None => status.message().to_owned(),
+    }
 }
 
 /// The innermost cause says it shortest.

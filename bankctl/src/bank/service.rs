@@ -20,6 +20,10 @@ use tokio::time::Instant;
 /// How many threads a service has for the network; tokio reads it, and without it takes one per core.
 const NETWORK_THREADS: &str = "TOKIO_WORKER_THREADS";
 
+/// Variables that make a service by itself speak TLS, or listen once more.
+const OWN_TO_A_SERVICE: [&str; 6] =
+    ["TLS_CERTIFICATE", "TLS_KEY", "TLS_AUTHORITY", "HTTPS_CERTIFICATE", "HTTPS_KEY", "OPERATIONS_LISTEN"];
+
 /// How to start a child.
 pub(crate) struct Launch {
     name: String,
@@ -57,6 +61,10 @@ impl Launch {
         let executable = if cfg!(target_os = "linux") { "/proc/self/exe".into() } else { std::env::current_exe()? };
         let mut command = Command::new(executable);
         command.arg0("bankctl").args(&self.arguments).env("NO_COLOR", "1");
+        // What the settings of one service would be for all of them; here they speak plainly, each on its own port.
+        for variable in OWN_TO_A_SERVICE {
+            command.env_remove(variable);
+        }
         if let Some(threads) = self.network_threads
             && std::env::var_os(NETWORK_THREADS).is_none()
         {

@@ -44,7 +44,7 @@ impl Target {
                 (addresses.http_url(), grpc, Some(Own { bank, root }))
             }
         };
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build()?;
+        let client = crate::http::plain(Duration::from_secs(30))?;
         for branch in 1..=branches {
             let body = json!({"branch_id": branch, "initial_balance": "0"});
             client.post(format!("{http}/initialize_branch")).json(&body).send().await?.error_for_status()?;

@@ -73,7 +73,7 @@ impl TwoHop {
         let echo = Service::start(launch("echo", addresses.grpc[0], &[]), &screen);
         let to_echo = [("--echo", addresses.grpc_urls())];
         let front = Service::start(launch("front", addresses.http, &to_echo), &screen);
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(2)).build()?;
+        let client = crate::http::plain(Duration::from_secs(2))?;
         front.ready(&client).await?;
         Ok(TwoHop { http: addresses.http.to_string(), services: vec![front, echo] })
     }

@@ -1,12 +1,15 @@
 //! The bank over HTTP, as a script needs it: retries under the same id, refusals told from failures.
 
 use crate::exit::Exit;
+use crate::http::{HttpError, Trust};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use std::time::Duration;
 
 /// A write is sent at most so often while the bank says that it is busy or cannot be reached.
 const ATTEMPTS: u32 = 20;
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// The pause between two attempts, unless the bank asks for a longer one.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause that the bank can ask for.
@@ -22,8 +25,8 @@ pub(super) struct Client {
 /// Why the script cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ClientError {
-    #[error("no HTTP client: {0}")]
-    Client(reqwest::Error),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("the bank at {url} cannot be reached: {error}")]
     Unreachable { url: String, error: reqwest::Error },
     #[error("the bank is not able to answer {path} now: {status} {code}")]
@@ -35,7 +38,8 @@ pub(super) enum ClientError {
 impl ClientError {
     pub(super) fn exit(&self) -> Exit {
         match self {
-            ClientError::Client(_) | ClientError::Unexpected { .. } => Exit::Internal,
+            ClientError::Http(error) => error.exit(),
+            ClientError::Unexpected { .. } => Exit::Internal,
             ClientError::Unreachable { .. } | ClientError::Busy { .. } => Exit::Unavailable,
         }
     }
@@ -50,9 +54,8 @@ pub(super) enum Answer {
 }
 
 impl Client {
-    pub(super) fn new(url: &str, ids: &str) -> Result<Client, ClientError> {
-        let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(30)).build();
-        let http = http.map_err(ClientError::Client)?;
+    pub(super) fn new((url, trust): (&str, &Trust), ids: &str) -> Result<Client, ClientError> {
+        let http = trust.client(url, PATIENCE)?;
         Ok(Client { http, url: url.trim_end_matches('/').to_owned(), ids: ids.to_owned() })
     }
 

@@ -1,8 +1,10 @@
 //! Backups of a bank that goes on meanwhile, and banks out of them.
 
+use super::certificates::{Authority, Files};
 use super::payers::{CUSTOMERS, OPENING_CENTS, open_bank, pay_while};
 use super::support::{Bank, Door, complaint, run, until};
 use super::volumes::Volumes;
+use clap::Parser as _;
 use rustix::process::Signal;
 use serde_json::Value;
 use std::path::Path;
@@ -230,4 +232,46 @@ async fn a_backup_through_a_server_says_what_is_in_its_way() {
     let mixed = run(&["backup", text(&backups), "--data", text(&other), "--api", &another.http]);
     assert_eq!(mixed.status.code(), Some(69));
     assert!(complaint(&mixed).contains("is the copy of another journal"), "{}", complaint(&mixed));
+}
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    settings: branch_server::Settings,
+}
+
+/// The three flags that name a certificate's files.
+fn tls_flags(files: &Files) -> Vec<String> {
+    let flag = |name: &str, path: &Path| format!("--tls-{name}={}", path.display());
+    vec![flag("certificate", &files.certificate), flag("key", &files.key), flag("authority", &files.authority)]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_with_tls_is_backed_up_by_who_has_a_certificate() {
+    let place = tempfile::tempdir().expect("a directory");
+    let backups = place.path().join("backups");
+    let authority = Authority::new();
+    let files = |authority: &Authority, host: &str, name: &str| authority.issue(host).write(&place.path().join(name));
+    let server = files(&authority, "localhost", "server");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("https://localhost:{}", listener.local_addr().expect("an address").port());
+    let store = format!("sqlite:{}", place.path().join("data").display());
+    let words = ["branch-server", "--branches", "2", "--peers", &url, "--store", &store].map(str::to_owned);
+    let settings = Line::parse_from(words.into_iter().chain(tls_flags(&server))).settings;
+    let running = branch_server::start(settings, listener).await.expect("a server");
+
+    let back_up = async |flags: Vec<String>| {
+        let (backups, url) = (backups.clone(), url.clone());
+        let run = move || back_up_through(&backups, &url, &flags.iter().map(String::as_str).collect::<Vec<_>>());
+        tokio::task::spawn_blocking(run).await.expect("it runs")
+    };
+    let own = back_up(tls_flags(&files(&authority, "backup", "own"))).await;
+    assert_eq!(own.status.code(), Some(0), "{}", String::from_utf8_lossy(&own.stderr));
+    let none = back_up(vec![]).await;
+    assert_eq!(none.status.code(), Some(64));
+    assert!(complaint(&none).contains("say --tls-certificate, --tls-key and --tls-authority"), "{}", complaint(&none));
+    let other = back_up(tls_flags(&files(&Authority::new(), "backup", "other"))).await;
+    assert_eq!(other.status.code(), Some(69));
+    assert!(complaint(&other).contains("no branch server answers"), "{}", complaint(&other));
+    running.stop().await;
 }

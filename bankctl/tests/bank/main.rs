@@ -10,6 +10,7 @@
 //! - [`rolling_restart`]: every process told to stop, one by one, under load
 //! - [`serializable`]: what many callers saw, held against the journals
 //! - [`payers`]: customers who pay each other, and what must have become of it
+//! - [`https`]: a client API that speaks HTTPS, and a bank that does not
 //! - [`moves`]: branches that move to a server more, and back, under load
 //! - [`network`]: the same while servers are cut off from each other
 //! - [`status`]: a running bank at a glance
@@ -20,7 +21,10 @@
 
 mod backup;
 mod bench;
+#[path = "../../../proto/tests/support/certificates.rs"]
+mod certificates;
 mod crash;
+mod https;
 mod moves;
 mod network;
 mod payers;

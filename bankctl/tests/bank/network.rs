@@ -5,7 +5,7 @@
 //! in them. Where that is not allowed the test says that it was skipped.
 
 use super::payers::{check, open_bank, pay_while};
-use super::support::{Door, bankctl, run, until};
+use super::support::{Door, bankctl, plain_client, run, until};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -86,7 +86,7 @@ impl Networks {
         let mut command = bankctl();
         command.args(["client-api", "--http", "127.0.0.1:5002", "--auth", "open", "--branch-servers", &peers]);
         processes.push(start(command));
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = plain_client();
         let door = Door { client, http: "http://127.0.0.1:5002".to_owned() };
         let ready = format!("{}/readyz", door.http);
         until("the bank is ready", async || {

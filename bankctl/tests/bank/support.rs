@@ -55,7 +55,12 @@ pub(crate) struct Bank {
 impl Bank {
     /// Starts a bank on free ports and waits until it is open.
     pub(crate) fn up(data: &Path) -> Bank {
-        let (mut bank, greeting) = Bank::greeting(data, &["--json"], |line| line.starts_with('{'));
+        Bank::up_with(data, &[])
+    }
+
+    /// The same with these variables in the environment.
+    pub(crate) fn up_with(data: &Path, variables: &[(&str, &str)]) -> Bank {
+        let (mut bank, greeting) = Bank::greeting(data, &["--json"], variables, |line| line.starts_with('{'));
         let Ok(greeting) = serde_json::from_str::<Value>(&greeting) else {
             panic!("no greeting but {greeting:?}; it said:\n{}", bank.said());
         };
@@ -65,11 +70,17 @@ impl Bank {
 
     /// The same, greeting people; gives what it greets them with.
     pub(crate) fn up_for_people(data: &Path) -> (Bank, String) {
-        Bank::greeting(data, &[], |line| line.starts_with("Ctrl-C"))
+        Bank::greeting(data, &[], &[], |line| line.starts_with("Ctrl-C"))
     }
 
-    fn greeting(data: &Path, flags: &[&str], is_last: impl Fn(&str) -> bool) -> (Bank, String) {
+    fn greeting(
+        data: &Path,
+        flags: &[&str],
+        variables: &[(&str, &str)],
+        is_last: impl Fn(&str) -> bool,
+    ) -> (Bank, String) {
         let mut command = bankctl();
+        command.envs(variables.iter().copied());
         command.args(["up", "--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0"]).args(flags).arg("--data").arg(data);
         let mut up =
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("starts");
@@ -86,7 +97,7 @@ impl Bank {
                 break;
             }
         }
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = plain_client();
         (Bank { up, http: String::new(), said, client }, greeting)
     }
 
@@ -208,4 +219,11 @@ pub(crate) async fn post(
 /// Whether the process is gone.
 pub(crate) fn is_gone(process: Pid) -> bool {
     test_kill_process(process).is_err()
+}
+
+/// A client for banks that speak plain HTTP.
+pub(crate) fn plain_client() -> reqwest::Client {
+    // Whichever test of this process comes first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client")
 }

@@ -1,6 +1,6 @@
 //! A bank on servers with disks of their own, and an assignment file.
 
-use super::support::{Door, bankctl, run, until};
+use super::support::{Door, bankctl, plain_client, run, until};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::path::PathBuf;
@@ -100,7 +100,7 @@ impl Volumes {
     }
 
     pub(crate) fn door(&self) -> Door {
-        let client = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let client = plain_client();
         Door { client, http: format!("http://127.0.0.1:{}", self.ports[3]) }
     }
 

@@ -74,10 +74,12 @@ pub(crate) fn images_are_built_here(compose: &Compose) {
         let by_hand = format!("docker build -t {tag} -f {file} .");
         assert!(text(file).lines().next().is_some_and(|line| line.ends_with(&by_hand)), "{by_hand}");
     }
+    let tools = text("Dockerfile.bankctl");
     let [server, api] = ["branch-server", "client-api"].map(|image| text(dockerfile(image)));
     let build_stage = |text: &str| text.split("\nFROM ").nth(1).map(ToOwned::to_owned);
     assert!(build_stage(&server).is_some_and(|stage| stage.contains("cargo build")));
     assert_eq!(build_stage(&server), build_stage(&api), "the second image takes it from the layers of the first");
+    assert_eq!(build_stage(&server), build_stage(&tools), "and so does the third");
 }
 
 pub(crate) fn settings_are_taken(compose: &Compose) {

@@ -5,7 +5,9 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
 
 mod alerts;
+mod certificates;
 mod compose;
+mod jobs;
 mod objects;
 mod pods;
 mod reach;
@@ -66,6 +68,17 @@ fn every_pod_has_time_to_stop_and_room_that_is_bounded() {
 }
 
 #[test]
+fn backups_and_restores_are_commands_that_bankctl_takes() {
+    let production = Manifests::with_restore("production");
+    jobs::are_taken(&production);
+    jobs::agree_on_where_backups_are(&production);
+    jobs::restore_onto_the_volume_of_the_first_server(&production);
+    pods::are_restricted(&production);
+    pods::have_bounds(&production);
+    reach::references_lead_somewhere(&production);
+}
+
+#[test]
 fn the_data_outlives_whatever_is_deleted() {
     every_overlay(pods::keep_their_volumes);
 }
@@ -86,6 +99,27 @@ fn production_keeps_the_door_open_and_the_nodes_drainable() {
 fn only_the_demonstration_is_open() {
     assert!(settings::is_open(&Manifests::read("minikube")));
     assert!(!settings::is_open(&Manifests::read("production")));
+}
+
+#[test]
+fn only_the_demonstration_speaks_plainly() {
+    assert!(!certificates::is_secure(&Manifests::read("minikube")));
+    assert!(certificates::is_secure(&Manifests::read("production")));
+}
+
+#[test]
+fn every_certificate_comes_from_a_secret_that_only_its_program_reads() {
+    certificates::come_from_secrets(&Manifests::read("production"));
+}
+
+#[test]
+fn every_branch_server_has_a_certificate_for_the_name_by_which_it_is_called() {
+    certificates::are_for_the_hosts_that_are_asked(&Manifests::read("production"));
+}
+
+#[test]
+fn probes_and_scrapes_need_no_certificate() {
+    certificates::are_asked_of_nobody_who_only_looks(&Manifests::read("production"));
 }
 
 #[test]

@@ -5,10 +5,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What a bank consists of, with the version of each that clusters from 1.30 on serve.
-const KINDS: [(&str, &str); 8] = [
+const KINDS: [(&str, &str); 11] = [
     ("v1", "ConfigMap"),
     ("v1", "Service"),
     ("v1", "ServiceAccount"),
+    ("v1", "PersistentVolumeClaim"),
+    ("batch/v1", "CronJob"),
+    ("batch/v1", "Job"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("policy/v1", "PodDisruptionBudget"),
@@ -29,7 +32,14 @@ pub(crate) struct Manifests(Vec<Value>);
 
 impl Manifests {
     pub(crate) fn read(overlay: &str) -> Manifests {
-        Manifests(serde_saphyr::from_multiple(&text(&format!("k8s/{overlay}.yaml"))).expect("YAML"))
+        Manifests(objects(&format!("k8s/{overlay}.yaml")))
+    }
+
+    /// The same, and what is applied by hand when the bank is restored there.
+    pub(crate) fn with_restore(overlay: &str) -> Manifests {
+        let mut manifests = Manifests::read(overlay);
+        manifests.0.append(&mut objects("k8s/components/backup/restore.yaml"));
+        manifests
     }
 
     pub(crate) fn of_kind(&self, kind: &str) -> impl Iterator<Item = &Value> {
@@ -41,9 +51,14 @@ impl Manifests {
         found.unwrap_or_else(|| panic!("there is no {kind} {wanted}"))
     }
 
-    /// What runs pods.
+    /// What runs pods that serve.
     pub(crate) fn workloads(&self) -> impl Iterator<Item = &Value> {
         self.of_kind("Deployment").chain(self.of_kind("StatefulSet"))
+    }
+
+    /// What runs pods that end.
+    pub(crate) fn jobs(&self) -> impl Iterator<Item = &Value> {
+        self.of_kind("CronJob").chain(self.of_kind("Job"))
     }
 }
 
@@ -51,9 +66,19 @@ pub(crate) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
+fn objects(path: &str) -> Vec<Value> {
+    serde_saphyr::from_multiple(&text(path)).expect("YAML")
+}
+
+/// What a workload's or a job's pods are made from.
+pub(crate) fn template(workload: &Value) -> &Value {
+    let spec = &workload["spec"];
+    if workload["kind"] == "CronJob" { &spec["jobTemplate"]["spec"]["template"] } else { &spec["template"] }
+}
+
 /// The specification of a workload's pods.
 pub(crate) fn pod(workload: &Value) -> &Value {
-    &workload["spec"]["template"]["spec"]
+    &template(workload)["spec"]
 }
 
 /// The one container of a workload's pods.

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 /// <https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted>; and beyond it a file system
 /// that cannot be written and no token for the cluster's own API.
 pub(crate) fn are_restricted(manifests: &Manifests) {
-    for workload in manifests.workloads() {
+    for workload in manifests.workloads().chain(manifests.jobs()) {
         let (pod, container, who) = (pod(workload), container(workload), name(workload));
         let context = &pod["securityContext"];
         assert_eq!(context["runAsNonRoot"], true, "{who}");
@@ -23,7 +23,7 @@ pub(crate) fn are_restricted(manifests: &Manifests) {
         }
         assert!(list(&container["ports"]).iter().all(|port| port["hostPort"].is_null()), "{who}");
         for volume in list(&pod["volumes"]) {
-            let kinds = ["configMap", "emptyDir", "projected", "secret", "persistentVolumeClaim"];
+            let kinds = ["configMap", "emptyDir", "ephemeral", "projected", "secret", "persistentVolumeClaim"];
             assert!(kinds.iter().any(|kind| volume[kind].is_object()), "{who}: {volume}");
         }
         assert_eq!(pod["automountServiceAccountToken"], false, "{who}");
@@ -60,7 +60,7 @@ pub(crate) fn quantity(value: &Value) -> u64 {
 }
 
 pub(crate) fn have_bounds(manifests: &Manifests) {
-    for workload in manifests.workloads() {
+    for workload in manifests.workloads().chain(manifests.jobs()) {
         let resources = &container(workload)["resources"];
         assert!(quantity(&resources["requests"]["cpu"]) > 0, "{}", name(workload));
         let [asked, most] = ["requests", "limits"].map(|bound| quantity(&resources[bound]["memory"]));

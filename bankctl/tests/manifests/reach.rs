@@ -1,6 +1,6 @@
 //! Who finds whom: selectors, references, ports, probes, networks.
 
-use super::objects::{Manifests, container, list, name, pod};
+use super::objects::{Manifests, container, list, name, pod, template};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use clap::Parser as _;
@@ -14,12 +14,12 @@ fn satisfies(labels: &Value, wanted: &Value) -> bool {
 }
 
 fn labels(workload: &Value) -> &Value {
-    &workload["spec"]["template"]["metadata"]["labels"]
+    &template(workload)["metadata"]["labels"]
 }
 
 /// The workloads whose pods have these labels.
 fn selected<'a>(manifests: &'a Manifests, wanted: &Value) -> Vec<&'a Value> {
-    manifests.workloads().filter(|workload| satisfies(labels(workload), wanted)).collect()
+    manifests.workloads().chain(manifests.jobs()).filter(|workload| satisfies(labels(workload), wanted)).collect()
 }
 
 pub(crate) fn selectors_select(manifests: &Manifests) {
@@ -43,7 +43,20 @@ pub(crate) fn selectors_select(manifests: &Manifests) {
 }
 
 pub(crate) fn references_lead_somewhere(manifests: &Manifests) {
-    for workload in manifests.workloads() {
+    let sets: Vec<String> = manifests.of_kind("StatefulSet").flat_map(claims_of_first_pod).collect();
+    for workload in manifests.workloads().chain(manifests.jobs()) {
+        for volume in
+            list(&pod(workload)["volumes"]).iter().filter(|volume| volume["persistentVolumeClaim"].is_object())
+        {
+            let claim = volume["persistentVolumeClaim"]["claimName"].as_str().expect("a claim");
+            let found = manifests.named("PersistentVolumeClaim", claim);
+            // One that a StatefulSet looks for is only its to label.
+            assert!(
+                sets.contains(&claim.to_owned())
+                    || satisfies(&found["metadata"]["labels"], &json!({"app.kubernetes.io/part-of": "florin"})),
+                "{claim}"
+            );
+        }
         manifests.named("ServiceAccount", pod(workload)["serviceAccountName"].as_str().expect("an account"));
         for source in list(&container(workload)["envFrom"]) {
             manifests.named("ConfigMap", source["configMapRef"]["name"].as_str().expect("a ConfigMap"));
@@ -63,6 +76,11 @@ pub(crate) fn references_lead_somewhere(manifests: &Manifests) {
         assert_eq!(service["spec"]["clusterIP"], "None", "each server has a name of its own");
         assert_eq!(service["spec"]["publishNotReadyAddresses"], true, "servers that start together find each other");
     }
+}
+
+/// The claims that a StatefulSet's first pod looks for.
+pub(crate) fn claims_of_first_pod(set: &Value) -> Vec<String> {
+    list(&set["spec"]["volumeClaimTemplates"]).iter().map(|claim| format!("{}-{}-0", name(claim), name(set))).collect()
 }
 
 /// A port of a workload's container, by number or name.
@@ -141,17 +159,31 @@ fn lets(policy: &Value, direction: &str, labels: &Value, port: u16) -> bool {
 
 pub(crate) fn edges_are_named(manifests: &Manifests) {
     let deny = manifests.named("NetworkPolicy", "default-deny");
-    assert_eq!(deny["spec"], json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
+    let florin = json!({"app.kubernetes.io/part-of": "florin"});
+    let all = json!({"podSelector": {"matchLabels": florin}, "policyTypes": ["Ingress", "Egress"]});
+    assert_eq!(deny["spec"], all, "nobody else's pods in the namespace are Florin's to cut off");
+    for workload in manifests.workloads().chain(manifests.jobs()) {
+        assert!(satisfies(labels(workload), &florin), "{}", name(workload));
+    }
     let [servers, api] = ["branch-server", "client-api"].map(|name| manifests.named("NetworkPolicy", name));
     let label = |name: &str| json!({"app.kubernetes.io/name": name});
     assert!(lets(servers, "ingress", &label("client-api"), 50051));
     assert!(lets(servers, "ingress", &label("branch-server"), 50051));
     assert!(lets(servers, "egress", &label("branch-server"), 50051));
     assert!(lets(api, "egress", &label("branch-server"), 50051));
+    let [backup, to_servers] = ["backup", "branch-server-backup"].map(|name| manifests.named("NetworkPolicy", name));
+    assert!(lets(backup, "egress", &label("branch-server"), 50051));
+    assert!(lets(to_servers, "ingress", &label("backup"), 50051));
+    assert!(!lets(to_servers, "ingress", &label("restore-drill"), 50051), "it asks nobody");
     // And no others between pods of the bank.
     assert!(!lets(api, "ingress", &label("branch-server"), 5002));
     assert!(!lets(servers, "egress", &label("client-api"), 5002));
     assert!(!lets(servers, "ingress", &label("another"), 50051));
+    // Nor at the port that is for probes and metrics alone: that is for namespaces with a label.
+    for (policy, port) in [(servers, 9090), (api, 9090)] {
+        assert!(["branch-server", "client-api"].iter().all(|name| !lets(policy, "ingress", &label(name), port)));
+        assert!(list(&policy["spec"]["ingress"]).iter().any(|rule| rule["ports"][0]["port"] == port));
+    }
     for workload in manifests.workloads() {
         let dns = manifests.named("NetworkPolicy", "dns");
         assert!(satisfies(labels(workload), &dns["spec"]["podSelector"]["matchLabels"]), "{}", name(workload));

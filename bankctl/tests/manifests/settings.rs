@@ -1,5 +1,6 @@
 //! Every environment variable and argument, against the settings that the programs know.
 
+use super::certificates;
 use super::objects::{Manifests, container, list, name, pod};
 use bank_proto::{Assignment, AssignmentFile};
 use clap::{Args as _, Command};
@@ -15,7 +16,7 @@ pub(crate) fn program(name: &str) -> Command {
 }
 
 /// The variables of a workload with their values; of what the cluster fills in, an example.
-fn variables(manifests: &Manifests, workload: &Value) -> Vec<(String, String)> {
+pub(crate) fn variables(manifests: &Manifests, workload: &Value) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     for source in list(&container(workload)["envFrom"]) {
         let map = manifests.named("ConfigMap", source["configMapRef"]["name"].as_str().expect("a ConfigMap"));
@@ -66,9 +67,11 @@ pub(crate) fn all_servers_are_named_in_order(manifests: &Manifests) {
     let set = manifests.named("StatefulSet", "branch-server");
     let replicas = set["spec"]["replicas"].as_u64().expect("a number");
     let service = set["spec"]["serviceName"].as_str().expect("a service");
-    let port = &container(set)["ports"][0]["containerPort"];
+    let ports = list(&container(set)["ports"]);
+    let port = &ports.iter().find(|port| port["name"] == "grpc").expect("it is named")["containerPort"];
+    let scheme = if certificates::is_secure(manifests) { "https" } else { "http" };
     let names: Vec<String> =
-        (0..replicas).map(|ordinal| format!("http://branch-server-{ordinal}.{service}:{port}")).collect();
+        (0..replicas).map(|ordinal| format!("{scheme}://branch-server-{ordinal}.{service}:{port}")).collect();
     for workload in manifests.workloads() {
         let variables = variables(manifests, workload);
         let value = |wanted: &str| &variables.iter().find(|(name, _)| name == wanted).expect("it is set").1;

@@ -72,6 +72,9 @@ pub(super) fn sentence(declined: &Declined) -> String {
         ErrorCode::LinkedOperationFailed => {
             format!("{} failed, which it is linked to; nothing of both was done", told(Declined::FAILED_ID))
         }
+        ErrorCode::PermissionDenied => {
+            "only branch servers may call this, and the certificate is for none of their hosts".to_owned()
+        }
         ErrorCode::TransferNotFound => "no transfer has this id".to_owned(),
         code => code.title().to_owned(),
     }

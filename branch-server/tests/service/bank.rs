@@ -2,7 +2,7 @@
 
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::{ErrorCode, wire};
-use branch_server::{LogFormat, Running, Settings, Store, start};
+use branch_server::{LogFormat, Running, Settings, Store, TlsSettings, start};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -97,6 +97,8 @@ pub(crate) fn settings() -> Settings {
         store: Store::Sqlite("nowhere".into()),
         branches: 10,
         server_ordinal: 0,
+        operations_listen: None,
+        tls: TlsSettings::default(),
         peers: Vec::new(),
         assignment: None,
         drain_timeout_ms: 20_000,

@@ -5,6 +5,8 @@
 mod audit;
 mod bank;
 mod calls;
+#[path = "../../../proto/tests/support/certificates.rs"]
+mod certificates;
 mod cuts;
 mod deliveries;
 mod healthy;
@@ -16,7 +18,10 @@ mod raw;
 mod restored;
 mod returns;
 mod reversals;
+mod secure_bank;
 #[path = "../journal_scenarios/small_disk.rs"]
 mod small_disk;
+mod tls;
+mod tls_files;
 mod transfers;
 mod verify;

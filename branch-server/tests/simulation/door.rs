@@ -9,7 +9,7 @@ use axum::http::{Request, StatusCode, header};
 use bank_proto::traces::Traces;
 use bank_proto::wire::operation::Kind;
 use client_api::environment::{Entropy, Environment};
-use client_api::{Auth, LogFormat, Settings, routes_in};
+use client_api::{Auth, LogFormat, Settings, TlsSettings, routes_in};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -35,6 +35,8 @@ impl Door {
         let address = |server| format!("http://{}:{PORT}", name(server)).parse().expect("an address");
         let settings = Settings {
             http: ([127, 0, 0, 1], 5002).into(),
+            operations_listen: None,
+            tls: TlsSettings::default(),
             branch_servers: (0..SERVERS).map(address).collect(),
             branches: BRANCHES,
             assignment: None,

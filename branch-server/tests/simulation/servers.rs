@@ -7,7 +7,7 @@ use bank_proto::{Assignment, AssignmentFile, BranchId};
 use branch_server::data_directory::branch_directory;
 use branch_server::environment::{Entropy, Environment, Workers};
 use branch_server::journal::sqlite::{Retirement, retirement};
-use branch_server::{LogFormat, Settings, Store, start_in};
+use branch_server::{LogFormat, Settings, Store, TlsSettings, start_in};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -149,6 +149,8 @@ impl Servers {
             store: Store::Sqlite(self.disk(server)),
             branches: BRANCHES,
             server_ordinal: server,
+            operations_listen: None,
+            tls: TlsSettings::default(),
             peers: (0..SERVERS).map(|server| format!("http://{}:{PORT}", name(server))).collect(),
             drain_timeout_ms: 1_000,
             otlp_endpoint: None,

@@ -51,3 +51,18 @@ async fn a_client_api_that_never_answers_is_not_waited_for() {
     let expected = format!("client-api: {address} does not answer within 3 seconds\n");
     assert_eq!(asked(address.port()).await, (Some(1), expected));
 }
+
+#[tokio::test]
+async fn the_operations_door_is_asked_where_there_is_one() {
+    let bank = RealBank::start(1, &["--operations-listen", "127.0.0.1:0"]).await;
+    bank.api.until_ready(200).await;
+    let operations = bank.api.running.operations_address().expect("a door").to_string();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client-api"));
+    let command = command.env_clear().env("HTTP", "127.0.0.1:1").env("OPERATIONS_LISTEN", operations).arg("healthy");
+    assert_eq!(command.output().await.expect("the program runs").status.code(), Some(0));
+    let with_https = ["--https-certificate", "a", "--https-key", "b", "healthy"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_client-api"));
+    let output = command.env_clear().args(with_https).output().await.expect("the program runs");
+    let said = "client-api: healthy asks without TLS; give the client API, and it, --operations-listen\n";
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(64), said.as_bytes()));
+}

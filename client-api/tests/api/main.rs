@@ -7,6 +7,7 @@
 //! - `faults`: branch servers that hang, break off and come back, played by a scripted one
 //! - `healthy`: the program asks itself whether it is ready
 //! - `connections`: sockets, limits, the drain
+//! - `https`, `https_door`: the same by TLS, on both sides, and what only then can go wrong
 //! - `crowds`: more callers than there are places
 //! - `traces`: what a collector hears of sampled requests
 
@@ -16,12 +17,16 @@ mod bad_bodies;
 mod bad_input;
 mod batches;
 mod books;
+#[path = "../../../proto/tests/support/certificates.rs"]
+mod certificates;
 mod connections;
 mod counter;
 mod crowds;
 mod faults;
 mod healthy;
 mod holds;
+mod https;
+mod https_door;
 mod operations;
 mod real;
 mod repeats;

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 pub(crate) struct Api {
     pub(crate) running: Running,
     client: reqwest::Client,
+    url: String,
 }
 
 #[derive(Parser)]
@@ -24,8 +25,20 @@ pub(crate) fn settings(branch_servers: &[SocketAddr], flags: &[&str]) -> Setting
     let urls: Vec<String> = branch_servers.iter().map(|address| format!("http://{address}")).collect();
     let urls = urls.join(",");
     let auth: &[&str] = if flags.contains(&"--auth") { &[] } else { &["--auth", "open"] };
-    let words: Vec<&str> = [&["client-api", "--branch-servers", &urls], auth, flags].concat();
-    CommandLine::try_parse_from(words).expect("flags").settings
+    parse(&[&["--branch-servers", &urls], auth, flags].concat())
+}
+
+/// The settings that these flags make.
+pub(crate) fn parse(flags: &[&str]) -> Settings {
+    CommandLine::try_parse_from([&["client-api"], flags].concat()).expect("flags").settings
+}
+
+/// A client that trusts nobody but the authorities of these certificates, in PEM.
+pub(crate) fn client(authorities: &[&str]) -> reqwest::Client {
+    // Whichever test of this process comes first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let trusted = authorities.iter().map(|pem| reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM"));
+    reqwest::Client::builder().no_proxy().tls_certs_only(trusted).build().expect("a client")
 }
 
 pub(crate) async fn listener() -> TcpListener {
@@ -36,11 +49,19 @@ impl Api {
     /// Before these branch servers, with more flags.
     pub(crate) async fn start(branch_servers: &[SocketAddr], flags: &[&str]) -> Api {
         let running = client_api::start(settings(branch_servers, flags), listener().await).await.expect("a client API");
-        Api { running, client: reqwest::Client::new() }
+        let url = format!("http://{}", running.address());
+        Api { running, client: client(&[]), url }
+    }
+
+    /// With these settings, which make it speak HTTPS as `localhost` with a certificate of this authority.
+    pub(crate) async fn start_https(settings: Settings, authority: &str) -> Api {
+        let running = client_api::start(settings, listener().await).await.expect("a client API");
+        let url = format!("https://localhost:{}", running.address().port());
+        Api { running, client: client(&[authority]), url }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.running.address())
+        format!("{}{path}", self.url)
     }
 
     /// A request to be sent by [`answer`].
