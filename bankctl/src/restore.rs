@@ -5,7 +5,7 @@ use crate::backup::{all_branches, journals, prove};
 use crate::exit::{self, Exit};
 use crate::output;
 use bank_proto::BranchId;
-use branch_server::data_directory::{self, DataError, branch_directory};
+use branch_server::data_directory::{self, DataError, RESTORING, branch_directory};
 use branch_server::journal::sqlite::{Copied, CopyError, JournalFile, Wanted, copy};
 use branch_server::verify;
 use serde_json::json;
@@ -46,7 +46,9 @@ enum RestoreError {
     Malformed { path: PathBuf, token: String },
     #[error("{path} is not empty; restore into a new directory")]
     NotEmpty { path: PathBuf },
-    #[error("{path} is left from a restore that was interrupted; remove it and try again")]
+    #[error(
+        "{path} is left from a restore that was interrupted; remove it and whatever else that put beside it, and try again"
+    )]
     Leftover { path: PathBuf },
     #[error("this bank has no branch {0}")]
     NoSuchBranch(i64),
@@ -139,18 +141,18 @@ fn choose<'a>(manifest: &'a Manifest, token: Option<&str>, path: &Path) -> Resul
 /// What a new file system has at its root.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Where a bank, or a branch, is built before it is put in its place.
-const DRAFT: &str = "restoring";
+/// Where one branch is built before it is put in its place, beside others that may be served.
+const BRANCH_DRAFT: &str = "restoring-branch";
 
 /// Builds the whole bank inside the directory where it is wanted, because that may be the root of a volume; proves it,
 /// and only then puts it in its place.
 fn bank(from: &Path, manifest: &Manifest, backup: &Backup, data: &Path) -> Result<u64, RestoreError> {
     let is_new = !data.exists();
     std::fs::create_dir_all(data).map_err(failed(data))?;
-    let draft = data.join(DRAFT);
+    let draft = data.join(RESTORING);
     for entry in std::fs::read_dir(data).map_err(failed(data))? {
         let entry = entry.map_err(failed(data))?;
-        if entry.file_name() == DRAFT {
+        if entry.file_name() == RESTORING {
             return Err(RestoreError::Leftover { path: draft });
         }
         if entry.file_name() != LOST_AND_FOUND {
@@ -195,6 +197,8 @@ fn place(draft: &Path, data: &Path, manifest: &Manifest) -> Result<(), RestoreEr
         let name = path.file_name().unwrap_or_default();
         std::fs::rename(&path, data.join(name)).map_err(failed(&path))?;
     }
+    sync(data)?;
+    // Last: from here on a server may start.
     std::fs::remove_dir(draft).map_err(failed(draft))?;
     sync(data)?;
     sync(data.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
@@ -224,7 +228,7 @@ fn one_branch(
     if place.exists() {
         return Err(RestoreError::BranchThere { path: place });
     }
-    let draft = data.join(DRAFT);
+    let draft = data.join(BRANCH_DRAFT);
     if draft.exists() {
         return Err(RestoreError::Leftover { path: draft });
     }

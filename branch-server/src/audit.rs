@@ -5,7 +5,6 @@
 //! `bankctl verify` reads every row.
 
 use crate::cut::BankCut;
-use crate::moving::SeenBranches;
 use crate::service::Bank;
 use bank_proto::Timestamp;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,7 +41,7 @@ impl LastReport {
 
 /// Audits the bank every `interval`, until the server stops. Begins after a random part of one, so that the
 /// servers of a bank take turns.
-pub(crate) async fn run(bank: Arc<Bank>, branches: Arc<SeenBranches>, interval: Duration) {
+pub(crate) async fn run(bank: Arc<Bank>, interval: Duration) {
     let mut pause = bank.part_of(interval);
     loop {
         tokio::select! {
@@ -60,7 +59,6 @@ pub(crate) async fn run(bank: Arc<Bank>, branches: Arc<SeenBranches>, interval: 
         let report = match cut {
             Ok(cut) => {
                 show(&cut);
-                branches.note(bank.workers(), cut.0.keys()).await;
                 seen(&cut, &before, bank.wall_clock())
             }
             Err(declined) => {

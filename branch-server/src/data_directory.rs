@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 /// The newest format of the data directory that this program knows.
 pub const FORMAT: u32 = 1;
 
+/// Where a bank is built in its directory before it is put in its place. As long as it is there, nobody starts on it.
+pub const RESTORING: &str = "restoring";
+
 /// What `bank.json` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BankFile {
@@ -62,6 +65,14 @@ pub enum DataError {
         /// How many there are now.
         servers: u32,
     },
+    /// A restore into it was interrupted, or goes on.
+    #[error(
+        "{directory} holds `{RESTORING}`: a restore into it is under way, or was interrupted; empty the directory and restore again"
+    )]
+    Restoring {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// Another process has it.
     #[error("{directory} is in use by another process")]
     InUse {
@@ -105,6 +116,9 @@ pub fn prepare(directory: &Path, assignment: &Assignment, server: u32) -> Result
     let path = directory.join("bank.json");
     let failed = |error| DataError::Io { path: path.clone(), error };
     std::fs::create_dir_all(directory).map_err(|error| DataError::Io { path: directory.to_owned(), error })?;
+    if directory.join(RESTORING).exists() {
+        return Err(DataError::Restoring { directory: directory.to_owned() });
+    }
     if !path.exists() {
         let text = serde_json::to_string(&BankFile { format: FORMAT, branches, servers }).unwrap_or_default();
         // Several servers of one machine may found the bank at the same moment: each writes a

@@ -5,7 +5,7 @@ use crate::branches::{Machine, Teller, report_state};
 use crate::data_directory::{self, DataError};
 use crate::environment::Clock;
 use crate::journal::{Journal, OpenError, SqliteJournal};
-use crate::moving::arriving::{self, Arrival, Asked};
+use crate::moving::arriving::{self, Arrival};
 use crate::server::StartError;
 use crate::service::{Bank, Hosted, OpenBranch, told_to_callers};
 use crate::teller::opening::{self, OpenBranchError};
@@ -270,8 +270,7 @@ impl Opener {
     async fn bring(&self, bank: &Bank, late: &mut Late, reason: Reason) -> Brought {
         let is_here = data_directory::branch_directory(&self.directory, late.branch).exists();
         let may_be_new = late.past == Past::Unknown && !is_here;
-        let asked = if may_be_new && !self.assignment.was_moved(late.branch) { Asked::Owners } else { Asked::All };
-        let (state, logged) = match arriving::fetch(bank, &self.directory, late.branch, asked).await {
+        let (state, logged) = match arriving::fetch(bank, &self.directory, late.branch).await {
             Arrival::Arrived => {
                 late.away = None;
                 late.past = Past::Founded;

@@ -204,15 +204,16 @@ where
     }
     let disk = directory.clone();
     let free_bytes = Box::new(move || free_bytes(&disk));
-    let resources = Resources { entropy, clock: clock.clone(), workers, traces: traces.clone(), free_bytes };
     let seen = Arc::new(SeenBranches::read(directory, server));
+    let resources =
+        Resources { seen: seen.clone(), entropy, clock: clock.clone(), workers, traces: traces.clone(), free_bytes };
     let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers, seen.clone());
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, resources));
     let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
     let (couriers_go_on, until) = watch::channel(());
     let audit = match settings.audit_interval_ms {
         0 => None,
-        interval => Some(tokio::spawn(audit::run(bank.clone(), seen, Duration::from_millis(u64::from(interval))))),
+        interval => Some(tokio::spawn(audit::run(bank.clone(), Duration::from_millis(u64::from(interval))))),
     };
     let late = tokio::spawn(opener.open_late(bank.clone(), late, opened, until.clone()));
     let spawn_courier =

@@ -27,7 +27,6 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
     let path = request.extensions().get::<MatchedPath>().cloned();
     let path = path.as_ref().map(MatchedPath::as_str);
     let route = app.metrics.route(path, request.method());
-    let mut span = path.filter(|path| !routes::is_operation(path)).and_then(|path| enter(&app, path, &request));
 
     // Every route that takes POST writes, or may.
     let key = match *request.method() {
@@ -40,6 +39,9 @@ pub(crate) async fn wrap(State(app): State<Arc<App>>, mut request: Request, next
         Some(Crowded) => None,
         None => app.in_flight.enter(),
     };
+    // Whoever is refused for want of a place costs no step.
+    let traced = path.filter(|path| place.is_some() && !routes::is_operation(path));
+    let mut span = traced.and_then(|path| enter(&app, path, &request));
     let refusal = match key {
         _ if !names_host(&request) => {
             Some(Problem::new(ErrorCode::InvalidRequest, "send the header Host once; HTTP/1.1 requires it"))

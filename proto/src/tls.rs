@@ -22,7 +22,7 @@ mod renewed;
 
 pub use door::Door;
 pub use files::{DoorFiles, IdentityFiles};
-pub use handshake::{HANDSHAKE_TIMEOUT, HandshakeError};
+pub use handshake::{HANDSHAKE_TIMEOUT, HandshakeError, SILENCE_TIMEOUT};
 pub use identity::Identity;
 pub use tokio_rustls::server::TlsStream;
 

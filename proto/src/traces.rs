@@ -22,6 +22,9 @@ pub const TRACEPARENT: &str = "traceparent";
 /// What other systems want to be passed on with it.
 pub const TRACESTATE: &str = "tracestate";
 
+/// Bytes of it that are passed on (W3C Trace Context, 3.3.1.5).
+const TRACESTATE_BYTES: usize = 512;
+
 /// The name under which all steps are told.
 const SCOPE: &str = "florin";
 
@@ -238,6 +241,8 @@ impl From<Kind> for SpanKind {
 }
 
 fn read(traceparent: &str, tracestate: &str) -> Context {
+    // As much as W3C has everybody pass on; more would let callers fill messages that others share.
+    let tracestate = if tracestate.len() > TRACESTATE_BYTES { "" } else { tracestate };
     TraceContextPropagator::new().extract_with_context(&Context::new(), &Headers { traceparent, tracestate })
 }
 
@@ -295,6 +300,17 @@ mod tests {
         assert!(trace.traceparent().ends_with("-01"), "{trace:?}");
         assert_ne!(trace.traceparent(), SAMPLED);
         assert_eq!(trace.tracestate(), "other=1");
+    }
+
+    #[tokio::test]
+    async fn what_others_want_passed_on_is_passed_on_up_to_a_limit() {
+        let traces = traces(1.0);
+        for (bytes, kept) in [(256, 256 + 2), (600, 0)] {
+            let tracestate = format!("a={}", "b".repeat(bytes));
+            let tracestate = if bytes > 256 { format!("{tracestate},c={}", "d".repeat(256)) } else { tracestate };
+            let trace = traces.join(SAMPLED, &tracestate).expect("sampled");
+            assert_eq!(trace.tracestate().len(), kept, "{bytes}");
+        }
     }
 
     #[tokio::test]

@@ -62,6 +62,8 @@ pub(crate) enum RemoteError {
     Tls(#[from] TlsError),
     #[error("--server: at {0} is a bank with TLS; say --tls-certificate, --tls-key and --tls-authority")]
     NoCertificate(String),
+    #[error("--server: {0} would be asked without TLS, and there is a certificate; say https://, or leave it out")]
+    Plain(String),
     #[error("no branch server answers at {url}: {why}")]
     NoAnswer { url: String, why: String },
     #[error("the bank at {url} names no moment of all its branches: {why}; try again when all of them are open")]
@@ -73,7 +75,9 @@ pub(crate) enum RemoteError {
 impl RemoteError {
     pub(super) fn exit(&self) -> Exit {
         match self {
-            RemoteError::Url(_) | RemoteError::Tls(_) | RemoteError::NoCertificate(_) => Exit::Usage,
+            RemoteError::Url(_) | RemoteError::Tls(_) | RemoteError::NoCertificate(_) | RemoteError::Plain(_) => {
+                Exit::Usage
+            }
             RemoteError::Runtime(_) => Exit::Internal,
             RemoteError::NoAnswer { .. } | RemoteError::NoCut { .. } | RemoteError::Nonsense { .. } => {
                 Exit::Unavailable
@@ -90,6 +94,7 @@ impl Remote {
         let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| RemoteError::Url(url.to_owned()))?;
         let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).tcp_nodelay(true);
         let identity = match endpoint.uri().scheme_str() {
+            Some("http") if tls.identity()?.is_some() => return Err(RemoteError::Plain(url.to_owned())),
             Some("http") => None,
             Some("https") => Some(tls.identity()?.ok_or_else(|| RemoteError::NoCertificate(url.to_owned()))?),
             _ => return Err(RemoteError::Url(url.to_owned())),

@@ -132,6 +132,15 @@ async fn what_does_not_fit_is_not_restored() {
     // So it is on a new volume, which is not quite empty.
     std::fs::create_dir_all(new.join("lost+found")).expect("a directory");
     assert_eq!(restore(&backups, &new, &[]).status.code(), Some(1));
+    // A server does not start on what an interrupted restore has left.
+    std::fs::create_dir(new.join("restoring")).expect("a directory");
+    let store = format!("sqlite:{}", text(&new));
+    let started = run(&["branch-server", "--listen", "127.0.0.1:0", "--store", &store]);
+    assert_eq!(started.status.code(), Some(69));
+    assert!(String::from_utf8_lossy(&started.stderr).contains("a restore into it is under way, or was interrupted"));
+    let again = restore(&backups, &new, &[]);
+    assert!(complaint(&again).contains("is left from a restore that was interrupted"), "{}", complaint(&again));
+    std::fs::remove_dir(new.join("restoring")).expect("removed");
     let left: Vec<_> =
         std::fs::read_dir(&new).expect("a directory").map(|entry| entry.expect("one").file_name()).collect();
     assert_eq!(left, ["lost+found"]);
@@ -178,6 +187,7 @@ async fn a_bank_on_several_disks_is_backed_up_through_a_server_and_restored_onto
     let restored = restore(&backups, &bank.data(0), &[]);
     assert_eq!(restored.status.code(), Some(0), "{}", String::from_utf8_lossy(&restored.stderr));
     // In this order: a server that comes first must not found what it has not.
+    bank.start(2);
     bank.start(1);
     bank.start(0);
     assert_eq!(bank.servers_of_branches().await, [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
@@ -270,6 +280,13 @@ async fn a_bank_with_tls_is_backed_up_by_who_has_a_certificate() {
     let none = back_up(vec![]).await;
     assert_eq!(none.status.code(), Some(64));
     assert!(complaint(&none).contains("say --tls-certificate, --tls-key and --tls-authority"), "{}", complaint(&none));
+    let plain = run(&[
+        &["backup", text(&backups), "--server", "http://127.0.0.1:9"][..],
+        &tls_flags(&server).iter().map(String::as_str).collect::<Vec<_>>(),
+    ]
+    .concat());
+    assert_eq!(plain.status.code(), Some(64));
+    assert!(complaint(&plain).contains("would be asked without TLS"), "{}", complaint(&plain));
     let other = back_up(tls_flags(&files(&Authority::new(), "backup", "other"))).await;
     assert_eq!(other.status.code(), Some(69));
     assert!(complaint(&other).contains("no branch server answers"), "{}", complaint(&other));

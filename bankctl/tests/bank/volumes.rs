@@ -24,11 +24,15 @@ impl Volumes {
         let root = tempfile::tempdir().expect("a directory");
         let mut bank = Volumes { root, ports, servers: [None, None, None], api: None };
         bank.plan(&["--founding-servers", "2", "--servers", "2"]);
-        bank.start(0);
-        bank.start(1);
+        for server in 0..3 {
+            bank.start(server);
+        }
         bank.start_api().await;
-        // First the servers ask each other whether one of them has books already.
+        // First all servers ask each other whether one of them has books already.
         bank.all_are("uninitialized").await;
+        // The third keeps none yet, and comes later on an empty disk.
+        bank.end(2, Signal::KILL);
+        std::fs::remove_dir_all(bank.data(2)).expect("removed");
         bank
     }
 

@@ -3,6 +3,7 @@
 use super::objects::{list, text};
 use super::pods::{default_ms, quantity};
 use super::settings::program;
+use bank_proto::{Assignment, AssignmentFile};
 use serde_json::{Value, json};
 
 pub(crate) struct Compose(Value);
@@ -113,8 +114,16 @@ pub(crate) fn servers_are_named_in_order(compose: &Compose) {
         assert!(compose.0["volumes"].as_object().expect("volumes").contains_key(server.name), "{}", server.name);
         assert!(server.instruction("ENV").contains("STORE=sqlite:/data "));
     }
+    let assignment = compose.0["configs"]["assignment"]["content"].as_str().expect("an assignment");
+    let branches = servers[0].variable("BRANCHES").parse().expect("a number");
+    let count = u32::try_from(servers.len()).expect("a small number");
+    let fits = AssignmentFile::parse(assignment).and_then(|file| Assignment::with_file(branches, count, file));
+    assert!(fits.is_ok_and(|fits| fits.founding_servers() == count));
     for service in compose.services() {
         assert_eq!(service.variable("BRANCHES"), servers[0].variable("BRANCHES"), "{}", service.name);
+        // Volumes of their own: without it an empty one would be founded beside the others.
+        let mounted = json!([{"source": "assignment", "target": service.variable("ASSIGNMENT")}]);
+        assert_eq!(service.service["configs"], mounted, "{}", service.name);
         if service.program() == "client-api" {
             assert_eq!(service.variable("BRANCH_SERVERS"), names.join(","));
             for server in &servers {

@@ -36,7 +36,7 @@ fn exit_code(job: &Value, below: &Path) -> Option<i32> {
 
 pub(crate) fn are_taken(manifests: &Manifests) {
     let names: Vec<&str> = manifests.jobs().map(name).collect();
-    assert_eq!(names, ["bank-backup", "bank-restore-drill", "bank-restore"]);
+    assert_eq!(names, ["bank-backup", "bank-restore", "bank-restore-drill"]);
     for job in manifests.jobs() {
         let below = tempfile::tempdir().expect("a directory");
         // No bank answers, or there are no backups: what was said was understood.
@@ -70,7 +70,8 @@ pub(crate) fn agree_on_where_backups_are(manifests: &Manifests) {
 }
 
 pub(crate) fn restore_onto_the_volume_of_the_first_server(manifests: &Manifests) {
-    let restore = manifests.named("Job", "bank-restore");
+    let restore = manifests.named("CronJob", "bank-restore");
+    assert_eq!(restore["spec"]["suspend"], true, "never by itself");
     let set = manifests.named("StatefulSet", "branch-server");
     let data = arguments(restore).into_iter().find_map(|argument| argument.strip_prefix("--data="));
     let claim = volume(restore, data.expect("a directory"))["persistentVolumeClaim"]["claimName"].as_str();

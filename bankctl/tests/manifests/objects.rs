@@ -5,13 +5,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What a bank consists of, with the version of each that clusters from 1.30 on serve.
-const KINDS: [(&str, &str); 11] = [
+const KINDS: [(&str, &str); 10] = [
     ("v1", "ConfigMap"),
     ("v1", "Service"),
     ("v1", "ServiceAccount"),
     ("v1", "PersistentVolumeClaim"),
     ("batch/v1", "CronJob"),
-    ("batch/v1", "Job"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "StatefulSet"),
     ("policy/v1", "PodDisruptionBudget"),
@@ -38,7 +37,7 @@ impl Manifests {
     /// The same, and what is applied by hand when the bank is restored there.
     pub(crate) fn with_restore(overlay: &str) -> Manifests {
         let mut manifests = Manifests::read(overlay);
-        manifests.0.append(&mut objects("k8s/components/backup/restore.yaml"));
+        manifests.0.append(&mut objects("k8s/components/backup/restore-volume.yaml"));
         manifests
     }
 
@@ -58,7 +57,7 @@ impl Manifests {
 
     /// What runs pods that end.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &Value> {
-        self.of_kind("CronJob").chain(self.of_kind("Job"))
+        self.of_kind("CronJob")
     }
 }
 

@@ -29,17 +29,8 @@ pub(crate) enum Arrival {
     ServedBy(u32),
     /// They cannot come now; ask again. The sentence says why.
     NotYet(String),
-    /// Every server that was asked answered, and none has them. Whether one of them knows that the branch was open.
+    /// Every other server answered, and none has them. Whether one of them knows that the branch was open.
     Nowhere { was_seen: bool },
-}
-
-/// Who is asked for books.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    /// Every other server.
-    All,
-    /// Those that keep branches: a new bank need not wait for servers that it has no use for yet.
-    Owners,
 }
 
 /// The books as another server announces them.
@@ -67,7 +58,7 @@ pub(crate) fn is_unconfirmed(directory: &Path) -> bool {
 }
 
 /// Asks for a branch's books until they are here, as far as that goes now.
-pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId, asked: Asked) -> Arrival {
+pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId) -> Arrival {
     let directory = branch_directory(data, branch);
     if is_unconfirmed(&directory) {
         return confirm(bank, &directory, branch).await;
@@ -79,9 +70,6 @@ pub(crate) async fn fetch(bank: &Bank, data: &Path, branch: BranchId, asked: Ask
     let (mut nowhere, mut was_seen) = (true, false);
     let mut why = String::new();
     for ordinal in bank.other_servers() {
-        if asked == Asked::Owners && bank.assignment().branches_of(ordinal).next().is_none() {
-            continue;
-        }
         let said = tokio::time::timeout(PATIENCE, bank.ask_for_books(ordinal, branch, room_bytes(bank))).await;
         match said.unwrap_or(Said::Silent) {
             Said::Books(announced, _) if !has_room(bank, announced) => {

@@ -99,8 +99,13 @@ impl Leaving {
         };
         let (path, extent) = match self.workers.run(promise).await {
             Ok(Ok(Promise::Given(path, extent))) => (path, extent),
-            Ok(Ok(Promise::Nothing(Whereabouts::Absent))) if self.seen.contains(branch) => {
-                return Answer::Nothing(Whereabouts::Seen);
+            Ok(Ok(Promise::Nothing(Whereabouts::Absent))) => {
+                return Answer::Nothing(match self.seen.contains(branch) {
+                    Some(true) => Whereabouts::Seen,
+                    Some(false) => Whereabouts::Absent,
+                    // Nobody founds anything on the word of a server that has forgotten.
+                    None => Whereabouts::Unusable,
+                });
             }
             Ok(Ok(Promise::Nothing(whereabouts))) => return Answer::Nothing(whereabouts),
             Ok(Err(error)) => {
@@ -172,8 +177,12 @@ struct Asker {
 /// what a crash left behind is mended, and what is damaged is not given away.
 fn promise(directory: &Path, branch: BranchId, branches: u32, asker: Asker) -> Result<Promise, OpenError> {
     let Asker { server: asker, is_owner, room_bytes } = asker;
-    if !directory.join(JOURNAL_FILE).exists() {
-        return Ok(Promise::Nothing(Whereabouts::Absent));
+    let journal = directory.join(JOURNAL_FILE);
+    match journal.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Ok(Promise::Nothing(Whereabouts::Absent)),
+        // A disk that does not answer is no disk without the books.
+        Err(source) => return Err(OpenError::Io { path: journal, source }),
     }
     if arriving::is_unconfirmed(directory) {
         // Whoever gave it away would do so again if it were lost here: that server hears of it first.

@@ -1,6 +1,7 @@
 //! The plain port for those who look after the process: health over gRPC, and /metrics, /livez and /readyz. A kubelet's
 //! gRPC probes speak no TLS, and whoever collects metrics needs no certificate of the bank's.
 
+use super::KEEPALIVE;
 use axum::Router;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +16,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Calls that one connection may have under way: a probe or a scrape has one.
 const STREAMS_PER_CONNECTION: u32 = 16;
+
+/// How long a connection lasts, also one that says nothing: who looks again connects again.
+const CONNECTION_AGE: Duration = Duration::from_secs(60);
 
 /// A port that serves.
 pub(super) struct OperationsPort {
@@ -43,6 +47,10 @@ impl OperationsPort {
         let server = tonic::transport::Server::builder()
             .accept_http1(true)
             .max_concurrent_streams(Some(STREAMS_PER_CONNECTION))
+            .http2_keepalive_interval(Some(KEEPALIVE.0))
+            .http2_keepalive_timeout(Some(KEEPALIVE.1))
+            .max_connection_age(CONNECTION_AGE)
+            .max_connection_age_grace(STOP_TIMEOUT)
             .add_routes(routes)
             .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), told);
         let served = tokio::spawn(async move {

@@ -16,8 +16,8 @@ use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-/// Handshakes under way at once, each for as long as it may take. More callers wait in the listener's backlog.
-const HANDSHAKES: usize = 256;
+/// Callers before the end of their handshakes, the silent ones for two seconds each. More wait in the listener's backlog.
+const HANDSHAKES: usize = 1024;
 
 /// How long to leave a listener alone that cannot accept, as when files run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

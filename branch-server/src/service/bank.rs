@@ -12,6 +12,7 @@ use crate::audit::LastReport;
 use crate::environment::{Clock, Entropy, Workers};
 use crate::journal::sqlite::RESERVE_BYTES;
 use crate::ledger::{Command, Payee};
+use crate::moving::SeenBranches;
 use crate::teller::{Answer, Answered, Asked, Declined, Job, Order, QueueFull, Request, TellerHandle};
 use bank_proto::traces::{Kind, Span, Trace, Traces};
 use bank_proto::wire::bank_service_client::BankServiceClient;
@@ -27,6 +28,9 @@ use tonic::transport::Channel;
 
 /// Followers of journals that one server has at a time.
 const FOLLOWERS: usize = 64;
+
+/// Of the operations of one message, so many are told one by one: the teller notes what they waited for.
+const TRACED_OPERATIONS: usize = 64;
 
 /// What is kept of a caller's deadline for the way back of an answer that says a transfer is under way.
 const ANSWER_MARGIN: Duration = Duration::from_millis(50);
@@ -53,6 +57,8 @@ pub(crate) struct Bank {
     /// The place of whoever reads an earlier row's books: they stand in memory as a whole.
     past: Arc<Semaphore>,
     traces: Traces,
+    /// Which branches were ever seen open.
+    pub(super) seen: Arc<SeenBranches>,
     free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send + Sync>,
     /// True from the moment when the server was told to stop.
     draining: watch::Sender<bool>,
@@ -65,6 +71,8 @@ pub(crate) struct Resources {
     pub(crate) workers: Workers,
     /// Where sampled requests are told.
     pub(crate) traces: Traces,
+    /// Which branches were ever seen open.
+    pub(crate) seen: Arc<SeenBranches>,
     /// How much is free on the disk of all branches hosted here.
     pub(crate) free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send + Sync>,
 }
@@ -118,7 +126,7 @@ impl Bank {
         peers: Vec<Option<Channel>>,
         resources: Resources,
     ) -> Bank {
-        let Resources { entropy, clock, workers, traces, free_bytes } = resources;
+        let Resources { entropy, clock, workers, traces, seen, free_bytes } = resources;
         let client = |channel| {
             BankServiceClient::new(channel)
                 .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
@@ -142,6 +150,7 @@ impl Bank {
             cuts: Cuts::default(),
             past: Arc::new(Semaphore::new(1)),
             traces,
+            seen,
             free_bytes,
             draining: watch::Sender::new(false),
         }
@@ -433,7 +442,7 @@ impl Bank {
 
     /// Finds which of the operations are sampled.
     pub(super) fn join_traces(&self, operations: &mut [Tagged], traces: &[wire::TraceContext]) {
-        for context in traces {
+        for context in traces.iter().take(TRACED_OPERATIONS) {
             if let Some(operation) = operations.get_mut(context.operation as usize) {
                 operation.trace = self.traces.join(&context.traceparent, &context.tracestate).map(Box::new);
             }

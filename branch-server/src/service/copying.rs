@@ -8,18 +8,25 @@ use crate::journal::sqlite::{StoredRow, StoredTable, StoredValue};
 use crate::journal::{JournalReader, ReadError};
 use crate::teller::Declined;
 use bank_proto::wire::stored_value::Value;
-use bank_proto::{Assignment, BranchId, ErrorCode, wire};
+use bank_proto::{Assignment, BranchId, ErrorCode, limits, wire};
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
-/// Rows of one read, and of one message: a row has at most some two kilobytes, and a message four megabytes.
-const ROWS_PER_MESSAGE: u32 = 1_000;
+/// Rows of one read. Metadata may make a row of ten kilobytes.
+const ROWS_PER_READ: u32 = 200;
+
+/// Bytes at which a message is sent: with the rows of one more read it stays below what a message may have.
+const MESSAGE_BYTES: usize = limits::GRPC_MESSAGE_BYTES / 4;
+
+/// How long a caller may take with one message. Whoever stands still asks again for the rest.
+const MESSAGE_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Messages that wait for a caller who takes its time.
-const MESSAGES: usize = 2;
+const MESSAGES: usize = 1;
 
 /// Hashes that one question may ask for.
 const HASHES: usize = 16;
@@ -37,10 +44,10 @@ pub(super) async fn describe(
     if asked.sequences.len() > HASHES {
         return Err(invalid("sequences", format!("must name at most {HASHES} rows")));
     }
-    let reader = reader(open, branch)?;
-    let assignment = bank.assignment().clone();
-    let described = bank.workers().run(move || description(&reader, &asked.sequences, &assignment)).await;
-    let described = described.map_err(|error| unreadable(branch, &error.to_string()))?;
+    let _place = bank.admit_follower().map_err(|declined| outbound::status_of(&declined))?;
+    let (open, assignment) = (open.clone(), bank.assignment().clone());
+    let describe = move || description(&reader(&open)?, &asked.sequences, &assignment);
+    let described = bank.workers().run(describe).await.map_err(|error| unreadable(branch, &error.to_string()))?;
     described.map_err(|error| unreadable(branch, &error.to_string()))
 }
 
@@ -73,9 +80,8 @@ pub(super) fn rows(
         wire::StoredTable::Unspecified => return Err(invalid("table", "must be one of the two".to_owned())),
     };
     let place = bank.admit_follower().map_err(|declined| outbound::status_of(&declined))?;
-    let reader = reader(open, branch)?;
     let (sender, receiver) = mpsc::channel(MESSAGES);
-    let (first, last) = (asked.first, asked.last);
+    let (open, first, last) = (open.clone(), asked.first, asked.last);
     tokio::spawn(async move {
         tokio::select! {
             biased;
@@ -84,7 +90,7 @@ pub(super) fn rows(
                 let _ = sender.send(Err(outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable)))).await;
             }
             () = sender.closed() => {}
-            () = send_rows(&bank, reader, branch, table, (first, last), &sender) => {}
+            () = send_rows(&bank, &open, branch, table, (first, last), &sender) => {}
         }
         drop(place);
     });
@@ -93,36 +99,72 @@ pub(super) fn rows(
 
 async fn send_rows(
     bank: &Bank,
-    mut reader: JournalReader,
+    open: &OpenBranch,
     branch: BranchId,
     table: StoredTable,
     (mut next, last): (i64, i64),
     sender: &mpsc::Sender<Copied>,
 ) {
+    let mut opened = None;
     while next <= last {
+        let (open, reader_before) = (open.clone(), opened.take());
         let read = bank.workers().run(move || {
-            let rows = reader.stored_rows(table, next, last, ROWS_PER_MESSAGE);
-            (reader, rows)
+            let reader = match reader_before {
+                Some(reader) => reader,
+                None => reader(&open)?,
+            };
+            let rows = message(&reader, table, next, last)?;
+            Ok::<_, ReadError>((reader, rows))
         });
-        let Ok((given_back, rows)) = read.await else { return };
-        reader = given_back;
-        let message = match rows {
-            Ok(rows) if rows.is_empty() => return,
-            Ok(rows) => {
-                // Both tables begin with their key.
-                let key = rows.last().and_then(|row| row.first());
-                let Some(StoredValue::Integer(key)) = key else { return };
-                let Some(after) = key.checked_add(1) else { return };
+        let message = match read.await {
+            Ok(Ok((_, rows))) if rows.is_empty() => return,
+            Ok(Ok((reader, rows))) => {
+                opened = Some(reader);
+                let Some(after) = key_of_last(&rows).and_then(|key| key.checked_add(1)) else { return };
                 next = after;
                 Ok(wire::StoredRows { rows: rows.into_iter().map(to_wire).collect() })
             }
-            Err(error) => Err(unreadable(branch, &error.to_string())),
+            Ok(Err(error)) => Err(unreadable(branch, &error.to_string())),
+            Err(_) => return,
         };
         let is_last = message.is_err();
-        if sender.send(message).await.is_err() || is_last {
+        let sent = tokio::time::timeout(MESSAGE_PATIENCE, sender.send(message)).await;
+        if !matches!(sent, Ok(Ok(()))) || is_last {
             return;
         }
     }
+}
+
+/// The rows of one message, in the order of their keys.
+fn message(reader: &JournalReader, table: StoredTable, first: i64, last: i64) -> Result<Vec<StoredRow>, ReadError> {
+    let (mut rows, mut bytes, mut next) = (Vec::new(), 0, first);
+    while bytes < MESSAGE_BYTES && next <= last {
+        let mut some = reader.stored_rows(table, next, last, ROWS_PER_READ)?;
+        let Some(after) = key_of_last(&some).and_then(|key| key.checked_add(1)) else { break };
+        next = after;
+        bytes += some.iter().map(stored_bytes).sum::<usize>();
+        rows.append(&mut some);
+    }
+    Ok(rows)
+}
+
+/// Both tables begin with their key.
+fn key_of_last(rows: &[StoredRow]) -> Option<i64> {
+    match rows.last()?.first()? {
+        StoredValue::Integer(key) => Some(*key),
+        _ => None,
+    }
+}
+
+/// What a row takes in a message, or a little more.
+fn stored_bytes(row: &StoredRow) -> usize {
+    const FRAME: usize = 16;
+    let bytes = |value: &StoredValue| match value {
+        StoredValue::Text(text) => text.len(),
+        StoredValue::Blob(blob) => blob.len(),
+        StoredValue::Null | StoredValue::Integer(_) | StoredValue::Real(_) => 0,
+    };
+    row.iter().map(|value| FRAME + bytes(value)).sum()
 }
 
 /// The rows of a branch that another server hosts.
@@ -148,9 +190,8 @@ pub(super) fn relay(bank: Arc<Bank>, mut rows: tonic::Streaming<wire::StoredRows
 }
 
 /// A connection of its own: a copy must not keep statements waiting.
-fn reader(open: &OpenBranch, branch: BranchId) -> Result<JournalReader, Status> {
-    let reader = open.reader.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
-    reader.map_err(|error| unreadable(branch, &error.to_string()))
+fn reader(open: &OpenBranch) -> Result<JournalReader, ReadError> {
+    open.reader.lock().unwrap_or_else(PoisonError::into_inner).try_clone()
 }
 
 fn to_wire(row: StoredRow) -> wire::StoredRow {

@@ -107,6 +107,9 @@ impl Bank {
     async fn try_cut(&self, deadline: Instant) -> Result<BankCut, Declined> {
         let (newest, _) = self.ask_all(0, deadline).await;
         let (_, mut said) = self.ask_all(newest + 1, deadline).await;
+        // Also when some are missing: those that are there were founded.
+        let open = said.iter().filter(|(_, part)| part.is_ok()).map(|(branch, _)| branch);
+        self.seen.note(self.workers(), open).await;
         let mut parts = BTreeMap::new();
         for branch in (1..=i64::from(self.assignment().branches())).filter_map(|number| BranchId::new(number).ok()) {
             let unreachable = || Err(Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch));

@@ -50,7 +50,9 @@ impl Settings {
     /// The files cannot be used, or the peers' addresses are not of the same kind.
     pub fn identity(&self) -> Result<Option<Identity>, SettingsError> {
         let identity = self.tls.files()?.map(Identity::read).transpose()?;
-        let is_other = |peer: &&String| peer.starts_with("https://") != identity.is_some();
+        // As a connection reads it: a scheme may be written in capitals.
+        let is_secure = |peer: &str| peer.parse::<Uri>().is_ok_and(|uri| uri.scheme_str() == Some("https"));
+        let is_other = |peer: &&String| is_secure(peer) != identity.is_some();
         match self.peers.iter().find(is_other) {
             None => Ok(identity),
             Some(peer) if identity.is_some() => Err(SettingsError::PlainPeer(peer.clone())),

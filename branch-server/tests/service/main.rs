@@ -7,6 +7,7 @@ mod bank;
 mod calls;
 #[path = "../../../proto/tests/support/certificates.rs"]
 mod certificates;
+mod copies;
 mod cuts;
 mod deliveries;
 mod healthy;

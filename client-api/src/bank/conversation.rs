@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tokio_stream::Stream;
@@ -110,12 +111,12 @@ impl Keeper {
             let Err(broken) = self.converse(&mut failures).await;
             let was_connected = self.is_connected.swap(false, Ordering::Relaxed);
             if was_connected || failures == 0 {
-                tracing::warn!(server = self.server, status = %broken.code(), reason = broken.message(),
+                tracing::warn!(server = self.server, status = %broken.code(), reason = innermost(&broken),
                     "the conversation with a branch server broke; trying again");
             } else {
                 tracing::debug!(
                     server = self.server,
-                    reason = broken.message(),
+                    reason = innermost(&broken),
                     "a branch server is still not reached"
                 );
             }
@@ -127,8 +128,12 @@ impl Keeper {
     /// One conversation, from its beginning until it breaks.
     async fn converse(&self, failures: &mut u32) -> Result<std::convert::Infallible, tonic::Status> {
         let number = self.queue.begin_conversation();
-        let outgoing = Outgoing { queue: Arc::clone(&self.queue), number, has_yielded: false };
+        let (answered, is_answered) = oneshot::channel();
+        let outgoing =
+            Outgoing { queue: Arc::clone(&self.queue), number, has_yielded: false, is_answered: Some(is_answered) };
         let mut incoming = client(self.channel.clone()).batch_stream(outgoing).await?.into_inner();
+        // A conversation that ended meanwhile does not wait for it any more.
+        let _ = answered.send(());
         tracing::info!(server = self.server, "connected to a branch server");
         self.is_connected.store(true, Ordering::Relaxed);
         while let Some(answers) = incoming.message().await? {
@@ -137,6 +142,15 @@ impl Keeper {
         }
         Err(tonic::Status::unavailable("the server ended the conversation"))
     }
+}
+
+/// What is at the bottom of a failure: a status alone says "transport error".
+fn innermost(status: &tonic::Status) -> String {
+    let Some(mut cause) = std::error::Error::source(status) else { return status.message().to_owned() };
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 /// A random time up to the bound of this attempt ("full jitter"), so that the clients of a server that
@@ -153,12 +167,20 @@ struct Outgoing {
     queue: Arc<Queue>,
     number: u64,
     has_yielded: bool,
+    /// Until the server has begun its answer nothing is sent: one that refuses this client's certificate says so only
+    /// then, and nobody would know whether it did what it was sent.
+    is_answered: Option<oneshot::Receiver<()>>,
 }
 
 impl Stream for Outgoing {
     type Item = wire::Message;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<wire::Message>> {
+        if let Some(is_answered) = &mut self.is_answered {
+            // The other end gone means that the conversation is over; the queue says so.
+            let _ = ready!(Pin::new(is_answered).poll(context));
+            self.is_answered = None;
+        }
         loop {
             let is_busy = ready!(self.queue.poll_waiting(self.number, context));
             // A busy line goes once around the run queue: callers that are ready now put their orders into

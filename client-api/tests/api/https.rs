@@ -1,6 +1,6 @@
 //! A whole bank by TLS: HTTPS for callers, mutual TLS to the branch servers, and the plain door beside it.
 
-use crate::certificates::{Authority, Files};
+use crate::certificates::{Authority, Certificate, Files};
 use crate::support::{Api, answer, client, listener, parse};
 use branch_server::Running;
 use clap::Parser;
@@ -101,6 +101,24 @@ async fn branch_servers_do_not_let_in_a_client_api_of_another_authority() {
     // It does not trust them either; both are enough.
     let refused = api.get("/readyz").await;
     assert_eq!(refused.refusal(), "503 BRANCH_UNAVAILABLE");
+}
+
+/// Branch servers that do not accept the client API, though it accepts them, say so only when it has begun to speak.
+#[tokio::test]
+async fn an_order_is_not_sent_to_a_server_that_does_not_accept_this_client() {
+    let servers = Servers::start().await;
+    let stranger = Authority::new().issue("client-api");
+    let files = Certificate { authority: servers.authority.issue(HOST).authority, ..stranger };
+    let directory = servers.directory.path();
+    let towards_servers = flags("tls", &files.write(&directory.join("stranger")));
+    let certificate = servers.authority.issue(HOST);
+    let for_callers = flags("https", &certificate.write(&directory.join("door")));
+    let words = ["--auth", "open", "--branch-servers", &servers.urls, "--request-timeout-ms", "1500"];
+    let words = words.into_iter().chain(towards_servers.iter().map(String::as_str));
+    let words = words.chain(for_callers[..4].iter().map(String::as_str));
+    let api = Api::start_https(parse(&words.collect::<Vec<_>>()), &certificate.authority).await;
+    let deposit = api.post("/transaction", json!({"customer_id": 1, "type": "deposit", "amount": 5})).await;
+    assert_eq!(deposit.refusal(), "503 BRANCH_UNAVAILABLE", "nobody has to wonder what became of it");
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use tokio_rustls::server::TlsStream;
 /// How long a handshake may take: two round trips, and the time that a busy machine needs for its signatures.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a caller may be silent before it begins: whoever has connected has everything it needs for that.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The first byte of every handshake.
 const HANDSHAKE_RECORD: u8 = 22;
 
@@ -36,7 +39,8 @@ pub(super) async fn accept(
 ) -> Result<TlsStream<TcpStream>, HandshakeError> {
     let handshake = async {
         let mut first = [0];
-        if stream.peek(&mut first).await? == 1 && first[0] != HANDSHAKE_RECORD {
+        let began = tokio::time::timeout(SILENCE_TIMEOUT, stream.peek(&mut first)).await;
+        if began.map_err(|_| HandshakeError::Slow(SILENCE_TIMEOUT))?? == 1 && first[0] != HANDSHAKE_RECORD {
             return Err(HandshakeError::Plain(stream));
         }
         Ok(TlsAcceptor::from(config).accept(stream).await?)
