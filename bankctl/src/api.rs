@@ -63,10 +63,14 @@ impl Api {
 }
 
 fn no_answer(url: &str, error: &reqwest::Error) -> ApiError {
-    // The innermost cause says it shortest.
-    let mut why: &dyn std::error::Error = error;
+    ApiError::NoAnswer { url: url.to_owned(), why: innermost(error) }
+}
+
+/// The innermost cause of an error, which says it shortest.
+pub(crate) fn innermost(error: &dyn std::error::Error) -> String {
+    let mut why = error;
     while let Some(cause) = why.source() {
         why = cause;
     }
-    ApiError::NoAnswer { url: url.to_owned(), why: why.to_string() }
+    why.to_string()
 }

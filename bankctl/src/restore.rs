@@ -160,15 +160,16 @@ fn bank(from: &Path, manifest: &Manifest, backup: &Backup, data: &Path) -> Resul
         }
     }
     std::fs::create_dir(&draft).map_err(failed(&draft))?;
-    let built = build(from, manifest, backup, &draft);
-    let placed = built.and_then(|rows| place(&draft, data, manifest).map(|()| rows));
-    placed.inspect_err(|_| {
-        // What was not put in its place is worth nothing; a failure to remove it says the next try.
+    let rows = build(from, manifest, backup, &draft).inspect_err(|_| {
+        // What did not prove right is worth nothing; a failure to remove it says the next try.
         let _ = std::fs::remove_dir_all(&draft);
         if is_new {
             let _ = std::fs::remove_dir(data);
         }
-    })
+    })?;
+    // When this fails the draft stays, so that no server starts on a part of the bank.
+    place(&draft, data, manifest)?;
+    Ok(rows)
 }
 
 /// Copies and proves.

@@ -131,14 +131,14 @@ impl Opener {
                 return Ok(Attempt::Unavailable(Reason { logged, told }));
             }
         };
-        if !is_here && past != Past::None {
-            let others = self.assignment.servers() > 1;
-            match past {
-                Past::Founded if !others => return Ok(Attempt::Damaged(missing())),
-                Past::Unknown if !others => {}
-                Past::Unknown if !self.asks_first && !self.assignment.was_moved(branch) => {}
-                Past::Founded | Past::Unknown | Past::None => return Ok(Attempt::Away(missing())),
-            }
+        let others = self.assignment.servers() > 1;
+        let may_be_somewhere = match past {
+            Past::Founded => true,
+            Past::Unknown => others && (self.asks_first || self.assignment.was_moved(branch)),
+            Past::None => false,
+        };
+        if !is_here && may_be_somewhere {
+            return Ok(if others { Attempt::Away(missing()) } else { Attempt::Damaged(missing()) });
         }
         let opening = {
             let (directory, branches, clock) = (directory.clone(), self.assignment.branches(), self.clock.clone());

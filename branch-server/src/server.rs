@@ -207,7 +207,7 @@ where
     let seen = Arc::new(SeenBranches::read(directory, server));
     let resources =
         Resources { seen: seen.clone(), entropy, clock: clock.clone(), workers, traces: traces.clone(), free_bytes };
-    let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers, seen.clone());
+    let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers, seen);
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, resources));
     let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
     let (couriers_go_on, until) = watch::channel(());

@@ -4,7 +4,7 @@
 //! ambient here: what is not sampled has no [`Trace`], and costs a look at an [`Option`]. A step is a [`Span`], which
 //! ends when it is dropped.
 
-use crate::Timestamp;
+use crate::{Timestamp, wire};
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
 use opentelemetry::trace::{
     Span as _, SpanContext, SpanKind, Status, TraceContextExt as _, Tracer as _, TracerProvider as _,
@@ -183,15 +183,32 @@ impl Trace {
 
     /// This place, as W3C Trace Context writes it.
     #[must_use]
-    pub fn traceparent(&self) -> String {
+    fn traceparent(&self) -> String {
         let (trace, span) = (self.cause.trace_id(), self.cause.span_id());
         format!("00-{trace}-{span}-{:02x}", self.cause.trace_flags().to_u8())
     }
 
     /// What other systems want to be passed on; often empty.
     #[must_use]
-    pub fn tracestate(&self) -> String {
+    fn tracestate(&self) -> String {
         self.cause.trace_state().header()
+    }
+
+    /// The headers, or metadata, that name this place to whoever is asked next.
+    pub fn headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        [(TRACEPARENT, self.traceparent()), (TRACESTATE, self.tracestate())]
+            .into_iter()
+            .filter(|(_, text)| !text.is_empty())
+    }
+
+    /// The same for one of the operations of a message, by its place there.
+    #[must_use]
+    pub fn to_wire(&self, operation: usize) -> wire::TraceContext {
+        wire::TraceContext {
+            operation: u32::try_from(operation).unwrap_or(u32::MAX),
+            traceparent: self.traceparent(),
+            tracestate: self.tracestate(),
+        }
     }
 
     fn context(&self) -> Context {
@@ -305,11 +322,11 @@ mod tests {
     #[tokio::test]
     async fn what_others_want_passed_on_is_passed_on_up_to_a_limit() {
         let traces = traces(1.0);
-        for (bytes, kept) in [(256, 256 + 2), (600, 0)] {
-            let tracestate = format!("a={}", "b".repeat(bytes));
-            let tracestate = if bytes > 256 { format!("{tracestate},c={}", "d".repeat(256)) } else { tracestate };
-            let trace = traces.join(SAMPLED, &tracestate).expect("sampled");
-            assert_eq!(trace.tracestate().len(), kept, "{bytes}");
+        // Each member is one that W3C allows.
+        for (members, kept) in [(2, 2 * 202 + 1), (3, 0)] {
+            let tracestate: Vec<String> = (0..members).map(|n| format!("{n}={}", "b".repeat(200))).collect();
+            let trace = traces.join(SAMPLED, &tracestate.join(",")).expect("sampled");
+            assert_eq!(trace.tracestate().len(), kept, "{members} members");
         }
     }
 

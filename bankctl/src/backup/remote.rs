@@ -1,6 +1,7 @@
 //! A running bank that is backed up through one of its branch servers, wherever its disks are.
 
 use super::manifest;
+use crate::api::innermost;
 use crate::exit::Exit;
 use bank_proto::BranchId;
 use bank_proto::tls::{Identity, IdentityFiles, TlsError};
@@ -252,13 +253,4 @@ fn said(status: &Status) -> String {
         None if status.message().is_empty() => status.code().to_string(),
         None => status.message().to_owned(),
     }
-}
-
-/// The innermost cause says it shortest.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut why = error;
-    while let Some(cause) = why.source() {
-        why = cause;
-    }
-    why.to_string()
 }

@@ -12,8 +12,8 @@ use bank_proto::{Assignment, BranchId, ErrorCode, limits, wire};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::Status;
 
 /// Rows of one read. Metadata may make a row of ten kilobytes.
@@ -33,6 +33,16 @@ const HASHES: usize = 16;
 
 /// What goes back to whoever copies.
 pub(super) type Copied = Result<wire::StoredRows, Status>;
+
+/// A message on its way there; None when all were told.
+type Told = Option<Copied>;
+
+/// The messages that a task tells. When it ends without having told all, so does this, with an error: a part must not
+/// be taken for the whole.
+fn until_all_is_told(told: mpsc::Receiver<Told>) -> impl Stream<Item = Copied> {
+    let broke_off = outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable));
+    ReceiverStream::new(told).chain(tokio_stream::once(Some(Err(broke_off)))).map_while(|told| told)
+}
 
 /// How far the journal of a branch hosted here goes.
 pub(super) async fn describe(
@@ -85,16 +95,13 @@ pub(super) fn rows(
     tokio::spawn(async move {
         tokio::select! {
             biased;
-            () = bank.drained() => {
-                // The caller may have gone; then nobody waits for this.
-                let _ = sender.send(Err(outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable)))).await;
-            }
+            () = bank.drained() => {}
             () = sender.closed() => {}
             () = send_rows(&bank, &open, branch, table, (first, last), &sender) => {}
         }
         drop(place);
     });
-    Ok(ReceiverStream::new(receiver))
+    Ok(until_all_is_told(receiver))
 }
 
 async fn send_rows(
@@ -103,7 +110,7 @@ async fn send_rows(
     branch: BranchId,
     table: StoredTable,
     (mut next, last): (i64, i64),
-    sender: &mpsc::Sender<Copied>,
+    sender: &mpsc::Sender<Told>,
 ) {
     let mut opened = None;
     while next <= last {
@@ -117,7 +124,7 @@ async fn send_rows(
             Ok::<_, ReadError>((reader, rows))
         });
         let message = match read.await {
-            Ok(Ok((_, rows))) if rows.is_empty() => return,
+            Ok(Ok((_, rows))) if rows.is_empty() => break,
             Ok(Ok((reader, rows))) => {
                 opened = Some(reader);
                 let Some(after) = key_of_last(&rows).and_then(|key| key.checked_add(1)) else { return };
@@ -128,11 +135,13 @@ async fn send_rows(
             Err(_) => return,
         };
         let is_last = message.is_err();
-        let sent = tokio::time::timeout(MESSAGE_PATIENCE, sender.send(message)).await;
+        let sent = tokio::time::timeout(MESSAGE_PATIENCE, sender.send(Some(message))).await;
         if !matches!(sent, Ok(Ok(()))) || is_last {
             return;
         }
     }
+    // The caller may have gone; then nobody waits for this.
+    let _ = sender.send(None).await;
 }
 
 /// The rows of one message, in the order of their keys.
@@ -174,19 +183,18 @@ pub(super) fn relay(bank: Arc<Bank>, mut rows: tonic::Streaming<wire::StoredRows
         loop {
             let message = tokio::select! {
                 biased;
-                () = bank.drained() => Some(Err(outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable)))),
+                () = bank.drained() => return,
                 () = sender.closed() => return,
                 message = rows.message() => message.transpose(),
             };
-            let Some(message) = message else { return };
-            let is_last = message.is_err();
+            let is_last = !matches!(message, Some(Ok(_)));
             // The caller may have gone; then nobody waits for this.
-            if sender.send(message.map_err(in_own_words)).await.is_err() || is_last {
+            if sender.send(message.map(|message| message.map_err(in_own_words))).await.is_err() || is_last {
                 return;
             }
         }
     });
-    ReceiverStream::new(receiver)
+    until_all_is_told(receiver)
 }
 
 /// A connection of its own: a copy must not keep statements waiting.
@@ -215,4 +223,24 @@ fn invalid(field: &'static str, reason: String) -> Status {
 fn unreadable(branch: BranchId, what: &str) -> Status {
     tracing::error!(%branch, error = what, "the journal cannot be read for a copy");
     outbound::status_of(&Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_copy_that_broke_off_does_not_look_like_a_whole_one() {
+        for (says_the_end, errors) in [(true, 0), (false, 1)] {
+            let (sender, receiver) = mpsc::channel(2);
+            sender.send(Some(Ok(wire::StoredRows::default()))).await.expect("room");
+            if says_the_end {
+                sender.send(None).await.expect("room");
+            }
+            drop(sender);
+            let came: Vec<Copied> = until_all_is_told(receiver).collect().await;
+            assert_eq!(came.iter().filter(|message| message.is_ok()).count(), 1);
+            assert_eq!(came.iter().filter(|message| message.is_err()).count(), errors);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::outbound;
 use crate::teller::Declined;
-use bank_proto::traces::{Span, TRACEPARENT, TRACESTATE, Trace};
+use bank_proto::traces::{Span, Trace};
 use bank_proto::wire::bank_service_client::BankServiceClient;
 use bank_proto::{ErrorCode, metadata, wire};
 use tokio::time::Instant;
@@ -29,8 +29,8 @@ impl Journey {
             map.insert(metadata::REQUEST_ID, request_id);
         }
         if let Some(trace) = &self.trace {
-            for (name, text) in [(TRACEPARENT, trace.traceparent()), (TRACESTATE, trace.tracestate())] {
-                if let Some(text) = text.parse().ok().filter(|_| !text.is_empty()) {
+            for (name, text) in trace.headers() {
+                if let Ok(text) = text.parse() {
                     map.insert(name, text);
                 }
             }
@@ -64,7 +64,7 @@ pub(super) async fn forward(
     journey: &Journey,
 ) -> Vec<(u64, wire::OperationResult)> {
     let writes: Vec<bool> = bundle.items.iter().map(is_write).collect();
-    let traces = bundle.spans.iter().map(|(place, span)| trace_context(*place, &span.trace())).collect();
+    let traces = bundle.spans.iter().map(|(place, span)| span.trace().to_wire(*place)).collect();
     let mut request = tonic::Request::new(wire::BatchRequest { operations: bundle.items, traces });
     journey.write(request.metadata_mut());
     // The owner must know when to say how far it is with what takes a while.
@@ -82,14 +82,6 @@ pub(super) async fn forward(
     let refusals = failure.map(|code| outbound::refused(&Declined::new(code)));
     let pairs = bundle.tags.into_iter().zip(writes);
     pairs.map(|(tag, is_write)| (tag, refusals[usize::from(is_write)].clone())).collect()
-}
-
-fn trace_context(place: usize, trace: &Trace) -> wire::TraceContext {
-    wire::TraceContext {
-        operation: u32::try_from(place).unwrap_or(u32::MAX),
-        traceparent: trace.traceparent(),
-        tracestate: trace.tracestate(),
-    }
 }
 
 /// Whether an operation is stored under an id.

@@ -73,6 +73,13 @@ impl BankEdge {
         self.0.one(operation, &journey, span).await
     }
 
+    /// A branch by its number, and where it is.
+    fn branch(&self, number: i64, journey: &Journey) -> Result<(BranchId, Place<'_>), Status> {
+        let branch = inbound::branch_id(number, self.0.assignment());
+        let placed = branch.and_then(|branch| Ok((branch, self.0.place(branch, journey)?)));
+        placed.map_err(|declined| outbound::status_of(&declined))
+    }
+
     /// The cut that a token names, or one now.
     async fn cut(&self, token: &str, journey: &Journey) -> Result<Arc<BankCut>, Status> {
         let cut = match token {
@@ -297,9 +304,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<wire::TrialBalance>, Status> {
         let (journey, _span) = self.entered(&request, "get_trial_balance");
         let question = request.into_inner();
-        let branch = inbound::branch_id(question.branch_id, self.0.assignment());
-        let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
-        let place = self.0.place(branch, &journey).map_err(|declined| outbound::status_of(&declined))?;
+        let (branch, place) = self.branch(question.branch_id, &journey)?;
         match place {
             Place::Here(open) => {
                 let said = self.0.ask(&open, Asked::Read(Read::TrialBalance), journey.deadline).await;
@@ -343,9 +348,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<Self::FollowJournalStream>, Status> {
         let journey = self.journey(&request);
         let question = request.into_inner();
-        let branch = inbound::branch_id(question.branch_id, self.0.assignment());
-        let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
-        let place = self.0.place(branch, &journey).map_err(|declined| outbound::status_of(&declined))?;
+        let (branch, place) = self.branch(question.branch_id, &journey)?;
         match place {
             Place::Here(open) => {
                 let rows = follow::rows(self.0.clone(), open, branch, question)?;
@@ -366,9 +369,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<wire::JournalDescription>, Status> {
         let journey = self.journey(&request);
         let question = request.into_inner();
-        let branch = inbound::branch_id(question.branch_id, self.0.assignment());
-        let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
-        let place = self.0.place(branch, &journey).map_err(|declined| outbound::status_of(&declined))?;
+        let (branch, place) = self.branch(question.branch_id, &journey)?;
         match place {
             Place::Here(open) => Ok(Response::new(copying::describe(&self.0, &open, branch, question).await?)),
             Place::Peer(_, peer) => {
@@ -387,9 +388,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<Self::CopyJournalStream>, Status> {
         let journey = self.journey(&request);
         let question = request.into_inner();
-        let branch = inbound::branch_id(question.branch_id, self.0.assignment());
-        let branch: BranchId = branch.map_err(|declined| outbound::status_of(&declined))?;
-        let place = self.0.place(branch, &journey).map_err(|declined| outbound::status_of(&declined))?;
+        let (branch, place) = self.branch(question.branch_id, &journey)?;
         match place {
             Place::Here(open) => {
                 let rows = copying::rows(self.0.clone(), &open, branch, &question)?;

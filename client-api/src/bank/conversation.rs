@@ -32,6 +32,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// The number of none: the queue counts from 1, and takes nothing out for another one than the present.
+const NO_CONVERSATION: u64 = 0;
+
 /// The way to one branch server.
 pub(super) struct Line {
     queue: Arc<Queue>,
@@ -177,8 +180,10 @@ impl Stream for Outgoing {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<wire::Message>> {
         if let Some(is_answered) = &mut self.is_answered {
-            // The other end gone means that the conversation is over; the queue says so.
-            let _ = ready!(Pin::new(is_answered).poll(context));
+            if ready!(Pin::new(is_answered).poll(context)).is_err() {
+                // Refused. What waits is for the next conversation.
+                self.number = NO_CONVERSATION;
+            }
             self.is_answered = None;
         }
         loop {
@@ -201,6 +206,10 @@ impl Stream for Outgoing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::Caller;
+    use crate::bank::operation::{Operation, Order};
+    use bank_proto::{BranchId, CustomerId, ErrorCode, TransactionId, TransactionKey};
+    use tokio_stream::StreamExt as _;
 
     #[test]
     fn pauses_grow_to_a_bound() {
@@ -209,5 +218,23 @@ mod tests {
         assert!(longest(3) >= FIRST_PAUSE * 7);
         assert!((0..40).all(|failures| longest(failures) < LONGEST_PAUSE));
         assert_eq!(pause(5, 0), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_conversation_that_was_refused_takes_no_orders() {
+        let queue = Arc::new(Queue::new(10));
+        let number = queue.begin_conversation();
+        let customer = CustomerId::new(1).expect("a customer");
+        let id = TransactionId { branch: BranchId::new(1).expect("a branch"), key: TransactionKey(1) };
+        let caller = Caller { request_id: "r".into(), key: None, trace: None };
+        let order = Order::new(Operation::CreateCustomer { customer, name: String::new() }, Some(id), &caller);
+        let waiting = queue.submit(order, Instant::now() + CONNECT_TIMEOUT).expect("room");
+        let (answered, is_answered) = oneshot::channel();
+        let is_answered = Some(is_answered);
+        let mut outgoing = Outgoing { queue: Arc::clone(&queue), number, has_yielded: false, is_answered };
+        drop(answered);
+        assert_eq!(outgoing.next().await, None);
+        let refusal = waiting.answer().await.expect_err("nobody answered");
+        assert_eq!(refusal.code(), ErrorCode::BranchUnavailable, "it was never sent");
     }
 }

@@ -163,7 +163,7 @@ impl Queue {
                 entry.was_ever_sent = true;
                 room -= weight;
                 let span = entry.order.span.as_deref();
-                message.traces.extend(span.map(|span| wire::trace_context(message.operations.len(), span)));
+                message.traces.extend(span.map(|span| span.trace().to_wire(message.operations.len())));
                 message.operations.push(wire::stream_operation(id, &entry.order, remaining));
             }
         }

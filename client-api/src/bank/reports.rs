@@ -5,7 +5,7 @@ use super::{Bank, wire};
 use crate::answer::{Audit, BankTrialBalance, Branch, History, Positions, Server, TrialBalance, WholeBank};
 use crate::app::Caller;
 use crate::problem::Problem;
-use bank_proto::traces::{TRACEPARENT, TRACESTATE};
+use bank_proto::traces::Trace;
 use bank_proto::{AccountNumber, BranchId, ErrorCode, Timestamp, metadata};
 use std::time::Duration;
 use tokio::task::JoinSet;
@@ -147,12 +147,8 @@ fn request_for<T>(message: T, timeout: Duration, caller: &Caller) -> tonic::Requ
         }
     };
     write(metadata::REQUEST_ID, &caller.request_id);
-    if let Some(trace) = &caller.trace {
-        write(TRACEPARENT, &trace.traceparent());
-        match trace.tracestate() {
-            none if none.is_empty() => {}
-            tracestate => write(TRACESTATE, &tracestate),
-        }
+    for (name, text) in caller.trace.iter().flat_map(Trace::headers) {
+        write(name, &text);
     }
     request
 }

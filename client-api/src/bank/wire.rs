@@ -4,7 +4,6 @@ use super::operation::{self, AccountChange, Movement, Operation, Order, Product,
 use super::queue;
 use crate::answer::{self, Replied, Reply, Success, TransferResult, TransferState};
 use crate::problem::Problem;
-use bank_proto::traces::Span;
 use bank_proto::wire as proto;
 use bank_proto::{BranchId, ErrorCode, Timestamp, TransactionId};
 use proto::operation::Kind as Asked;
@@ -38,16 +37,6 @@ pub(super) fn stream_operation(correlation_id: u64, order: &Order, remaining: Du
         }
     };
     proto::StreamOperation { correlation_id, operation: Some(asked), timeout_ms }
-}
-
-/// Which operation of a message a step is about.
-pub(super) fn trace_context(operation: usize, span: &Span) -> proto::TraceContext {
-    let trace = span.trace();
-    proto::TraceContext {
-        operation: u32::try_from(operation).unwrap_or(u32::MAX),
-        traceparent: trace.traceparent(),
-        tracestate: trace.tracestate(),
-    }
 }
 
 fn operation(operation: &Operation, id: Option<TransactionId>, request_id: &str) -> proto::Operation {

@@ -63,7 +63,7 @@ pub struct End {
 }
 
 /// How long to wait for a lock that another program holds for a moment.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What to copy.
 #[derive(Debug, Clone, Copy)]
@@ -183,6 +183,21 @@ pub fn copy(
     transaction.commit().map_err(writing)?;
     sync_directory(to)?;
     Ok(Copied { sequence: up_to, head, added: up_to - before })
+}
+
+/// A crash while a copy grew, or was marked, leaves a rollback journal beside it, and only who may write can take the
+/// unfinished transaction back. The file's mode stays as it is: it may be a live one, whose owner's locks keep this
+/// from it.
+pub(super) fn end_interrupted(path: &Path) -> rusqlite::Result<()> {
+    let mut rollback_journal = path.as_os_str().to_owned();
+    rollback_journal.push("-journal");
+    if Path::new(&rollback_journal).exists() {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
+    }
+    Ok(())
 }
 
 pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {

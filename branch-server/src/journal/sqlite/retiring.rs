@@ -5,13 +5,12 @@
 //! copy ([`accept`]); the old owner hears of it ([`confirm`]) and never gives its copy to anybody again, because from
 //! then on it grows old; only then does the new owner open the books.
 
-use super::copying::{BUSY_TIMEOUT, read_only, writable};
+use super::copying::{end_interrupted, read_only, writable};
 use super::opening::{State, empty_wal, state};
 use super::{JOURNAL_FILE, OpenError, SqliteJournal, branch_row};
 use crate::journal::{ChainHash, Sequence};
 use crate::planted::{Bug, is_planted};
 use bank_proto::BranchId;
-use rusqlite::{Connection, OpenFlags};
 use std::path::{Path, PathBuf};
 
 /// Whose a branch's books are, as a copy of them says.
@@ -92,20 +91,6 @@ pub fn retirement(directory: &Path, branch: BranchId, branches: u32) -> Result<(
     let row = branch_row::check(&connection, &path, branch, branches)?;
     let State { last_sequence: sequence, head, .. } = state(&connection).map_err(failed)?;
     Ok((row.retirement, Extent { sequence, head }))
-}
-
-/// A crash while a copy was marked leaves a rollback journal beside it, and only who may write can take the unfinished
-/// transaction back. The file's mode stays as it is: it may be a live one, whose owner's locks keep this from it.
-fn end_interrupted(path: &Path) -> rusqlite::Result<()> {
-    let mut rollback_journal = path.as_os_str().to_owned();
-    rollback_journal.push("-journal");
-    if Path::new(&rollback_journal).exists() {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(path, flags)?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    }
-    Ok(())
 }
 
 /// The whole of a retired journal: a file that nobody writes to any more. None while it is in office, or while

@@ -1,6 +1,6 @@
 //! A journal's file as the original of a copy.
 
-use super::{CopyError, End, Original, StoredRow, read_only, writable};
+use super::{CopyError, End, Original, StoredRow, end_interrupted, read_only};
 use crate::journal::sqlite::opening::{State, group_hash, state};
 use crate::journal::sqlite::stored::{StoredTable, stored_rows};
 use crate::journal::sqlite::{JOURNAL_FILE, OpenError, branch_row};
@@ -26,7 +26,7 @@ impl JournalFile {
     /// There is none, or it cannot be opened.
     pub fn open(directory: &Path) -> Result<JournalFile, CopyError> {
         let path = directory.join(JOURNAL_FILE);
-        let opened = take_back_interrupted(&path).and_then(|()| read_only(&path));
+        let opened = end_interrupted(&path).and_then(|()| read_only(&path));
         let connection = opened.map_err(|error| OpenError::from_sqlite(&path, &error))?;
         Ok(JournalFile { directory: directory.to_owned(), path, connection })
     }
@@ -81,15 +81,4 @@ impl Original for JournalFile {
         stored_rows(&self.connection, StoredTable::PersonalName, 0, i64::MAX, u32::MAX)
             .map_err(|error| self.failed(&error))
     }
-}
-
-/// Of a copy that was interrupted, the rollback journal still stands beside it, and only who may write can take the
-/// unfinished transaction back. A running bank's journal has a write-ahead log instead.
-fn take_back_interrupted(path: &Path) -> rusqlite::Result<()> {
-    let mut rollback_journal = path.as_os_str().to_owned();
-    rollback_journal.push("-journal");
-    if Path::new(&rollback_journal).exists() {
-        writable(path)?.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))?;
-    }
-    Ok(())
 }
