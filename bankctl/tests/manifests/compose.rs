@@ -114,10 +114,10 @@ pub(crate) fn servers_are_named_in_order(compose: &Compose) {
         assert!(compose.0["volumes"].as_object().expect("volumes").contains_key(server.name), "{}", server.name);
         assert!(server.instruction("ENV").contains("STORE=sqlite:/data "));
     }
-    let assignment = compose.0["configs"]["assignment"]["content"].as_str().expect("an assignment");
+    let assignment = text(compose.0["configs"]["assignment"]["file"].as_str().expect("a file"));
     let branches = servers[0].variable("BRANCHES").parse().expect("a number");
     let count = u32::try_from(servers.len()).expect("a small number");
-    let fits = AssignmentFile::parse(assignment).and_then(|file| Assignment::with_file(branches, count, file));
+    let fits = AssignmentFile::parse(&assignment).and_then(|file| Assignment::with_file(branches, count, file));
     assert!(fits.is_ok_and(|fits| fits.founding_servers() == count));
     for service in compose.services() {
         assert_eq!(service.variable("BRANCHES"), servers[0].variable("BRANCHES"), "{}", service.name);
@@ -129,6 +129,19 @@ pub(crate) fn servers_are_named_in_order(compose: &Compose) {
             for server in &servers {
                 assert_eq!(service.service["depends_on"][server.name]["condition"], "service_healthy");
             }
+        }
+    }
+}
+
+/// Compose binds a file into a container; content from elsewhere it copies there, which one that is read-only does not
+/// allow.
+pub(crate) fn nothing_is_copied_into_what_is_read_only(compose: &Compose) {
+    for service in compose.services().filter(|service| service.service["read_only"] == true) {
+        for config in list(&service.service["configs"]) {
+            let source = config["source"].as_str().or_else(|| config.as_str()).expect("a config's name");
+            let definition = compose.0["configs"][source].as_object().expect("a config");
+            let from: Vec<&String> = definition.keys().collect();
+            assert_eq!(from, ["file"], "{}: {source}", service.name);
         }
     }
 }

@@ -140,6 +140,11 @@ fn compose_says_only_what_the_programs_take_and_agrees_with_itself() {
 }
 
 #[test]
+fn compose_copies_nothing_into_what_is_read_only() {
+    compose::nothing_is_copied_into_what_is_read_only(&Compose::read());
+}
+
+#[test]
 fn compose_opens_its_doors_to_this_machine_alone() {
     compose::ports_are_there(&Compose::read());
 }
