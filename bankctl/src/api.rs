@@ -56,6 +56,11 @@ impl Api {
         self.runtime.block_on(ask).map_err(|error: reqwest::Error| no_answer(&self.url, &error))
     }
 
+    /// Why whoever answered is not taken for a bank.
+    pub(crate) fn no_bank(&self, why: String) -> ApiError {
+        ApiError::NoAnswer { url: self.url.clone(), why }
+    }
+
     /// Lets time pass.
     pub(crate) fn wait(&self, time: Duration) {
         self.runtime.block_on(async { tokio::time::sleep(time).await });

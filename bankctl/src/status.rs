@@ -61,9 +61,9 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
 fn look(arguments: &Arguments) -> Result<Status, ApiError> {
     let interval = Duration::from_millis(u64::from(arguments.interval_ms));
     let api = Api::new(&arguments.api, &arguments.trust)?;
-    let (_, before) = api.json("/health")?;
+    let before = health(&api)?;
     api.wait(interval);
-    let (_, health) = api.json("/health")?;
+    let health = health(&api)?;
     let whole = |(status, answer): (u16, Value)| (status == 200).then_some(answer);
     let positions = whole(api.json("/v1/positions")?);
     let books = whole(api.json("/v1/trial-balance")?);
@@ -81,6 +81,17 @@ fn look(arguments: &Arguments) -> Result<Status, ApiError> {
         audit: health["audit"].clone(),
         is_healthy: health["status"] == "healthy",
     })
+}
+
+/// How every branch is. Other programs answer with JSON too, and a door of the bank that is for something else with a
+/// problem, whose detail says where to ask.
+fn health(api: &Api) -> Result<Value, ApiError> {
+    let (status, told) = api.json("/health")?;
+    if told["branches"].is_array() {
+        return Ok(told);
+    }
+    let nothing = || format!("/health answers {status} and tells of no branches");
+    Err(api.no_bank(told["detail"].as_str().map_or_else(nothing, ToOwned::to_owned)))
 }
 
 /// Rows in a second; None of a branch that was away at the beginning or at the end.

@@ -72,6 +72,11 @@ async fn a_bank_that_speaks_https_is_asked_by_those_who_trust_its_authority() {
     let refused = run(&[&status[..], &["--authority", other.to_str().expect("text")]].concat());
     assert_eq!(refused.status.code(), Some(69));
     assert!(complaint(&refused).contains("invalid peer certificate"), "{}", complaint(&refused));
+    let plain = bank.url.replace("https:", "http:");
+    let refused = run(&["status", "--api", &plain]);
+    let why = "this door speaks HTTPS; ask again at https://";
+    assert_eq!(complaint(&refused), format!("bankctl: no bank answers at {plain}: {why}"));
+    assert_eq!(refused.status.code(), Some(69));
     let by_number = bank.url.replace("localhost", "127.0.0.1");
     let refused = run(&["status", "--api", &by_number, "--authority", authority]);
     assert!(complaint(&refused).contains("certificate not valid for name"), "{}", complaint(&refused));

@@ -2,8 +2,10 @@
 
 use super::payers::open_bank;
 use super::support::{Bank, complaint, run, until};
+use axum::{Json, Router};
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 fn status(bank: &Bank) -> (Option<i32>, Value) {
     let output = run(&["status", "--api", &bank.http, "--interval-ms", "1", "--json"]);
@@ -53,4 +55,31 @@ fn without_a_bank_it_says_so() {
     let output = run(&["status", "--api", "http://127.0.0.1:9"]);
     assert_eq!(output.status.code(), Some(69));
     assert_eq!(complaint(&output), "bankctl: no bank answers at http://127.0.0.1:9: Connection refused (os error 111)");
+}
+
+/// Somebody who answers every question with this, and where.
+async fn who_answers(answer: Value) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let router = Router::new().fallback(async move || Json(answer));
+    tokio::spawn(async { axum::serve(listener, router).await });
+    url
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn json_that_tells_of_no_branches_is_no_bank() {
+    let nothing = "/health answers 200 and tells of no branches";
+    for (answer, why) in [
+        (json!({"status": "healthy"}), nothing),
+        (json!([]), nothing),
+        (json!({"branches": {}, "detail": 7}), nothing),
+        (json!({"status": 404, "detail": "no such page"}), "no such page"),
+    ] {
+        let url = who_answers(answer).await;
+        for format in [&["--json"][..], &[]] {
+            let output = run(&[&["status", "--api", &url, "--interval-ms", "1"], format].concat());
+            assert_eq!(complaint(&output), format!("bankctl: no bank answers at {url}: {why}"));
+            assert_eq!((output.status.code(), &output.stdout[..]), (Some(69), &b""[..]));
+        }
+    }
 }
