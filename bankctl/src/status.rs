@@ -29,8 +29,8 @@ struct Status {
     /// What `/health` says of each, in the order of their ordinals.
     servers: Vec<Value>,
     branches: Vec<Branch>,
-    /// Sums of the customers' accounts, by kind and currency, as of one moment; None while a branch is away.
-    books: Option<Value>,
+    /// Sums of the customers' accounts, by kind and currency, as of one moment; or the status of an answer without.
+    books: Result<Value, u16>,
     audit: Value,
     is_healthy: bool,
 }
@@ -40,7 +40,7 @@ struct Branch {
     /// What `/health` says.
     told: Value,
     rows_per_second: Option<u64>,
-    /// Transfers that left it and have not ended, and those on their way to it; None while a branch is away.
+    /// Transfers that left it and have not ended, and those on their way to it; None where they are not told.
     under_way: Option<(u64, u64)>,
 }
 
@@ -64,8 +64,8 @@ fn look(arguments: &Arguments) -> Result<Status, ApiError> {
     let before = health(&api)?;
     api.wait(interval);
     let health = health(&api)?;
-    let whole = |(status, answer): (u16, Value)| (status == 200).then_some(answer);
-    let positions = whole(api.json("/v1/positions")?);
+    let whole = |(status, answer): (u16, Value)| if status == 200 { Ok(answer) } else { Err(status) };
+    let positions = whole(api.json("/v1/positions")?).ok();
     let books = whole(api.json("/v1/trial-balance")?);
     let rows = |told: &Value| Some((number(told), told["sequence"].as_u64()?));
     let earlier: BTreeMap<u64, u64> = list(&before["branches"]).filter_map(rows).collect();
@@ -108,6 +108,16 @@ fn number(told: &Value) -> u64 {
     told["branch_id"].as_u64().unwrap_or_default()
 }
 
+/// What an answer without books means, by its status.
+fn without_books(status: u16) -> &'static str {
+    match status {
+        401 | 403 => "not shown to those who have not signed in",
+        // The operations port, which knows how the branches are and no books.
+        404 => "not told at this port",
+        _ => "not known while a branch is away",
+    }
+}
+
 /// Transfers from a branch, and to it. Positions are listed once for two branches, from the first one's side.
 fn under_way(positions: &Value, branch: u64) -> (u64, u64) {
     let count = |position: &Value, name: &str| position[name].as_u64().unwrap_or_default();
@@ -137,8 +147,8 @@ impl Status {
             }
         }
         match &self.books {
-            Some(books) => self.print_books(books),
-            None => output::result("books: not known while a branch is away"),
+            Ok(books) => self.print_books(books),
+            Err(status) => output::result(&format!("books: {}", without_books(*status))),
         }
         for branch in &self.branches {
             if let Some(detail) = branch.told["detail"].as_str() {
@@ -192,12 +202,13 @@ impl Status {
             told["coming_under_way"] = json!(branch.under_way.map(|(_, to)| to));
             told
         });
+        let books = self.books.as_ref().ok();
         json!({
             "healthy": self.is_healthy,
             "servers": self.servers,
             "branches": branches.collect::<Vec<_>>(),
-            "lines": self.books.as_ref().map(|books| &books["lines"]),
-            "in_flight": self.books.as_ref().map(|books| &books["in_flight"]),
+            "lines": books.map(|books| &books["lines"]),
+            "in_flight": books.map(|books| &books["in_flight"]),
             "audit": self.audit,
         })
     }
@@ -214,6 +225,14 @@ mod tests {
         assert_eq!(under_way(&positions, 1), (103, 4));
         assert_eq!(under_way(&positions, 2), (14, 23));
         assert_eq!(under_way(&positions, 3), (20, 110));
+    }
+
+    #[test]
+    fn books_are_missing_for_a_reason() {
+        assert_eq!(without_books(401), without_books(403));
+        let reasons = [401, 404, 503].map(without_books);
+        assert!(reasons[0].contains("signed in") && reasons[1].contains("port") && reasons[2].contains("away"));
+        assert_eq!(without_books(504), without_books(503));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use super::payers::open_bank;
 use super::support::{Bank, complaint, run, until};
 use axum::{Json, Router};
+use clap::Parser as _;
 use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -81,5 +82,40 @@ async fn json_that_tells_of_no_branches_is_no_bank() {
             assert_eq!(complaint(&output), format!("bankctl: no bank answers at {url}: {why}"));
             assert_eq!((output.status.code(), &output.stdout[..]), (Some(69), &b""[..]));
         }
+    }
+}
+
+#[derive(clap::Parser)]
+struct Line {
+    #[command(flatten)]
+    settings: client_api::Settings,
+}
+
+/// What `bankctl status` says of the books at this address.
+fn said_of_books(url: &str) -> String {
+    let output = run(&["status", "--api", url, "--interval-ms", "1"]);
+    assert_eq!(output.status.code(), Some(1), "no branch is reached");
+    let said = String::from_utf8(output.stdout).expect("text");
+    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("books: ")).collect();
+    assert_eq!(lines.len(), 1, "{said}");
+    lines[0].to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_shown_no_books_is_told_why() {
+    let start = async |auth: &str| {
+        let nobody = ["--branch-servers", "http://127.0.0.1:9", "--request-timeout-ms", "500"];
+        let words = ["client-api", "--auth", auth, "--operations-listen", "127.0.0.1:0"].into_iter().chain(nobody);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        client_api::start(Line::parse_from(words).settings, listener).await.expect("a client API")
+    };
+    let (open, closed) = (start("open").await, start("required").await);
+    let operations = closed.operations_address().expect("a second door");
+    for (address, expected) in [
+        (open.address(), "books: not known while a branch is away"),
+        (closed.address(), "books: not shown to those who have not signed in"),
+        (operations, "books: not told at this port"),
+    ] {
+        assert_eq!(said_of_books(&format!("http://{address}")), expected);
     }
 }
