@@ -1,7 +1,6 @@
 //! The tellers of this process: their threads, their snapshots, and the scrub beside them.
 
-use crate::data_directory;
-use crate::derived;
+use crate::derived::DerivedFiles;
 use crate::environment::Workers;
 use crate::journal::{JournalReader, Sequence};
 use crate::service::{Bank, told_to_callers};
@@ -9,7 +8,6 @@ use crate::teller::opening::OpenBranchError;
 use crate::teller::{BatchReport, Desk, Fatal, Fold, Folded, Parcel, RowError, TellerHandle, TellerWork, spawn};
 use bank_proto::BranchId;
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -34,11 +32,12 @@ pub(crate) struct Machine {
 /// A teller at work.
 pub(crate) struct Teller {
     branch: BranchId,
-    directory: PathBuf,
+    files: DerivedFiles,
     handle: TellerHandle,
     synced: watch::Receiver<Sequence>,
     epoch: u64,
     work: TellerWork,
+    workers: Workers,
 }
 
 impl Teller {
@@ -48,7 +47,7 @@ impl Teller {
     /// behind, goes there first.
     pub(crate) fn start(
         branch: BranchId,
-        directory: PathBuf,
+        files: DerivedFiles,
         mut desk: Desk,
         opened_from: Sequence,
         parcels: mpsc::UnboundedSender<Vec<Parcel>>,
@@ -57,7 +56,7 @@ impl Teller {
         // The courier ends after the teller: it takes whatever is sent.
         let _ = parcels.send(desk.outbox()?);
         let epoch = desk.journal().epoch();
-        let mut snapshots = Snapshots::new(branch, directory.clone(), desk.journal().last_sequence());
+        let mut snapshots = Snapshots::new(branch, files.clone(), desk.journal().last_sequence());
         show_snapshot(branch, opened_from);
         let (newest, synced) = watch::channel(desk.journal().last_sequence());
         let label = branch.to_string();
@@ -89,15 +88,16 @@ impl Teller {
                 full.increment(1);
             }
         };
+        let workers = machine.workers;
         let on_fatal = move |fatal: Fatal| {
-            // What is on disk is not known. Answering anything more could promise what is not
+            // What is stored is not known. Answering anything more could promise what is not
             // there: end at once, and recover from the journal.
-            tracing::error!(%branch, error = %fatal, "the journal failed; the process ends and recovers on restart");
+            tracing::error!(%branch, error = %fatal, "the journal failed");
             (machine.end)(branch);
         };
-        let spawned = spawn(machine.workers, &format!("teller-{branch}"), desk, between, on_fatal);
+        let spawned = spawn(workers, &format!("teller-{branch}"), desk, between, on_fatal);
         let (handle, work) = spawned.map_err(|error| Fatal(error.to_string()))?;
-        Ok(Teller { branch, directory, handle, synced, epoch, work })
+        Ok(Teller { branch, files, handle, synced, epoch, work, workers })
     }
 
     /// The way to it.
@@ -115,32 +115,54 @@ impl Teller {
         self.epoch
     }
 
-    /// Tells it to end, waits until it has served what waits, and writes the books down.
-    pub(crate) async fn close(self) {
-        self.handle.stop();
-        let Ok(desk) = self.work.ended().await else {
-            tracing::error!(branch = %self.branch, "the teller broke an invariant");
-            return;
-        };
-        let payload = desk.snapshot();
-        let (sequence, head) = (desk.journal().last_sequence(), desk.journal().head());
-        if let Err(error) = derived::write_snapshot(&self.directory, self.branch, sequence, head, &payload) {
-            tracing::warn!(branch = %self.branch, %error, "the snapshot was not written; the next opening takes longer");
+    /// Waits for the end of one that can serve no more: its journal failed, or is another server's.
+    pub(crate) async fn abandon(self) {
+        stop(&self.handle, self.workers).await;
+        // A broken invariant was told when the teller's thread ended. What is dropped may wait for a thread.
+        if let Ok(desk) = self.work.ended().await {
+            let _ = self.workers.run(move || drop(desk)).await;
         }
     }
+
+    /// Tells it to end, waits until it has served what waits, and writes the books down.
+    pub(crate) async fn close(self) {
+        stop(&self.handle, self.workers).await;
+        let (workers, branch, files) = (self.workers, self.branch, self.files);
+        let Ok(desk) = self.work.ended().await else {
+            tracing::error!(%branch, "the teller broke an invariant");
+            return;
+        };
+        let write = move || {
+            let (sequence, head) = (desk.journal().last_sequence(), desk.journal().head());
+            match desk.snapshot() {
+                Some(payload) => files.write_snapshot(branch, sequence, head, &payload),
+                None => Ok(()),
+            }
+        };
+        if let Ok(Err(error)) | Err(error) = workers.run(write).await {
+            tracing::warn!(%branch, %error, "the snapshot was not written; the next opening takes longer");
+        }
+    }
+}
+
+/// Tells a teller to end. A queue that is full waits for its teller, which may wait for a database.
+async fn stop(handle: &TellerHandle, workers: Workers) {
+    let handle = handle.clone();
+    // The process ends when this cannot be done.
+    let _ = workers.run(move || handle.stop()).await;
 }
 
 /// Writes the books down every now and then, on a thread beside the teller.
 struct Snapshots {
     branch: BranchId,
-    directory: PathBuf,
+    files: DerivedFiles,
     last: Sequence,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Snapshots {
-    fn new(branch: BranchId, directory: PathBuf, last: Sequence) -> Snapshots {
-        Snapshots { branch, directory, last, writer: None }
+    fn new(branch: BranchId, files: DerivedFiles, last: Sequence) -> Snapshots {
+        Snapshots { branch, files, last, writer: None }
     }
 
     fn offer(&mut self, desk: &Desk) {
@@ -149,10 +171,11 @@ impl Snapshots {
         if sequence - self.last < ROWS_PER_SNAPSHOT || busy {
             return;
         }
+        let Some(payload) = desk.snapshot() else { return };
         self.last = sequence;
-        let (branch, directory) = (self.branch, self.directory.clone());
-        let (payload, head) = (desk.snapshot(), desk.journal().head());
-        let write = move || match derived::write_snapshot(&directory, branch, sequence, head, &payload) {
+        let (branch, files) = (self.branch, self.files.clone());
+        let head = desk.journal().head();
+        let write = move || match files.write_snapshot(branch, sequence, head, &payload) {
             Ok(()) => show_snapshot(branch, sequence),
             Err(error) => {
                 tracing::warn!(%branch, %error, "a snapshot was not written; the next opening takes longer");
@@ -180,7 +203,6 @@ pub(crate) fn report_state(branch: BranchId, state: &'static str) {
 /// stops a branch at the first row that is not what was written.
 pub(crate) fn scrub(
     bank: Arc<Bank>,
-    directory: PathBuf,
     workers: Workers,
     mut opened: mpsc::UnboundedReceiver<BranchId>,
 ) -> tokio::task::JoinHandle<()> {
@@ -192,10 +214,18 @@ pub(crate) fn scrub(
                 Some(branch) = opened.recv() => branch,
                 else => return,
             };
-            let directory = data_directory::branch_directory(&directory, branch);
-            match scrub_branch(&bank, branch, &directory, workers).await {
+            // One that has gone again meanwhile is read when it opens the next time.
+            let Some(reader) = bank.reader(branch) else { continue };
+            let scrubbed = match reader {
+                Ok(reader) => scrub_branch(&bank, branch, reader, workers).await,
+                Err(error) => Err(error.into()),
+            };
+            match scrubbed {
                 Ok(None) => return,
                 Ok(Some(rows)) => tracing::debug!(%branch, rows, "the journal was read through and is whole"),
+                Err(error) if error.may_pass() => {
+                    tracing::warn!(%branch, %error, "the journal was not read through; it is when the branch opens again");
+                }
                 Err(error) => {
                     tracing::error!(%branch, %error, "the branch's journal is damaged; the branch stops");
                     report_state(branch, "damaged");
@@ -211,15 +241,19 @@ pub(crate) fn scrub(
 async fn scrub_branch(
     bank: &Bank,
     branch: BranchId,
-    directory: &Path,
+    mut reader: Box<dyn JournalReader>,
     workers: Workers,
 ) -> Result<Option<Sequence>, OpenBranchError> {
-    let mut reader = JournalReader::open(directory)?;
-    let end = reader.last_sequence()?;
+    let looked = workers.run(move || {
+        let end = reader.last_sequence();
+        (reader, end)
+    });
+    let (mut reader, end) = looked.await?;
+    let end = end?;
     let mut fold = Fold::from(branch, Folded::empty());
     while fold.sequence() < end {
         let step = workers.run(move || {
-            let outcome = scrub_step(&mut reader, &mut fold);
+            let outcome = scrub_step(&mut *reader, &mut fold);
             (reader, fold, outcome)
         });
         let outcome;
@@ -234,10 +268,10 @@ async fn scrub_branch(
     Ok(Some(end))
 }
 
-fn scrub_step(reader: &mut JournalReader, fold: &mut Fold) -> Result<(), OpenBranchError> {
+fn scrub_step(reader: &mut dyn JournalReader, fold: &mut Fold) -> Result<(), OpenBranchError> {
     let mut failure = None;
     let mut rows = 0;
-    let read = reader.for_each(fold.sequence() + 1, |row, closing| {
+    let read = reader.for_each(fold.sequence() + 1, &mut |row, closing| {
         rows += 1;
         let closes = closing.is_some();
         match fold.take(row, closing) {

@@ -14,6 +14,9 @@ pub const FORMAT: u32 = 1;
 /// Where a bank is built in its directory before it is put in its place. As long as it is there, nobody starts on it.
 pub const RESTORING: &str = "restoring";
 
+/// Says in the directory of a bank that its books are in a database now, and in which: nobody starts on the files.
+pub const STORED_ELSEWHERE: &str = "store";
+
 /// What `bank.json` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BankFile {
@@ -73,6 +76,14 @@ pub enum DataError {
         /// The directory.
         directory: PathBuf,
     },
+    /// The books have left it.
+    #[error("the books of the bank in {directory} are in PostgreSQL at {shown}; name it in --store")]
+    StoredElsewhere {
+        /// The directory.
+        directory: PathBuf,
+        /// Where they are.
+        shown: String,
+    },
     /// Another process has it.
     #[error("{directory} is in use by another process")]
     InUse {
@@ -118,6 +129,9 @@ pub fn prepare(directory: &Path, assignment: &Assignment, server: u32) -> Result
     std::fs::create_dir_all(directory).map_err(|error| DataError::Io { path: directory.to_owned(), error })?;
     if directory.join(RESTORING).exists() {
         return Err(DataError::Restoring { directory: directory.to_owned() });
+    }
+    if let Ok(shown) = std::fs::read_to_string(directory.join(STORED_ELSEWHERE)) {
+        return Err(DataError::StoredElsewhere { directory: directory.to_owned(), shown });
     }
     if !path.exists() {
         let text = serde_json::to_string(&BankFile { format: FORMAT, branches, servers }).unwrap_or_default();

@@ -51,7 +51,10 @@ impl Environment {
                 Ok(space.f_bavail.saturating_mul(space.f_frsize))
             }),
             traces: Traces::off(),
-            end: Arc::new(|_| std::process::exit(EXIT_INTERNAL)),
+            end: Arc::new(|branch| {
+                tracing::error!(%branch, "the process ends and recovers on restart");
+                std::process::exit(EXIT_INTERNAL)
+            }),
         }
     }
 }

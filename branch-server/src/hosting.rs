@@ -3,12 +3,14 @@
 
 use crate::branches::{Machine, Teller, report_state};
 use crate::data_directory::{self, DataError};
+use crate::derived::DerivedFiles;
 use crate::environment::Clock;
 use crate::journal::{Journal, OpenError, SqliteJournal};
 use crate::moving::arriving::{self, Arrival};
 use crate::server::StartError;
 use crate::service::{Bank, Hosted, OpenBranch, told_to_callers};
-use crate::teller::opening::{self, OpenBranchError};
+use crate::teller::Fatal;
+use crate::teller::opening::{self, OpenBranchError, OpenedBranch};
 use crate::transfers::{Courier, Watchers};
 use bank_proto::{Assignment, BranchId};
 use std::path::PathBuf;
@@ -64,7 +66,7 @@ pub(crate) struct Opener {
 /// What came of a try.
 pub(crate) enum Attempt {
     /// It serves, with its teller and the courier that takes its transfers to other branches.
-    Open(OpenBranch, Teller, Courier),
+    Open(Box<(OpenBranch, Teller, Courier)>),
     /// It must not serve, for good.
     Damaged(Reason),
     /// It cannot be opened now, and may be later.
@@ -161,19 +163,10 @@ impl Opener {
                 };
             }
         };
-        let (reader, folded_rows) = (Arc::new(Mutex::new(opened.reader)), opened.folded_rows);
-        let opened_from = opened.desk.journal().last_sequence() - folded_rows;
-        let (sender, parcels) = mpsc::unbounded_channel();
-        let (machine, mut desk) = (self.machine.clone(), opened.desk);
-        desk.limit_clearing(self.clearing_limit);
-        let teller =
-            Teller::start(branch, directory, desk, opened_from, sender, machine).map_err(|error| system(&error))?;
-        tracing::info!(%branch, folded_rows, "the branch is open");
-        report_state(branch, "open");
-        let (epoch, watchers) = (teller.epoch(), Arc::new(Watchers::default()));
-        let courier = Courier { branch, epoch, teller: teller.handle(), watchers: watchers.clone(), parcels };
-        let open = OpenBranch { teller: teller.handle(), reader, synced: teller.synced(), epoch, watchers };
-        Ok(Attempt::Open(open, teller, courier))
+        let files = DerivedFiles { directory, shared: None };
+        let begun = begin(branch, opened, files, self.clearing_limit, self.machine.clone());
+        let begun = begun.map_err(|error| system(&error))?;
+        Ok(Attempt::Open(Box::new(begun)))
     }
 
     /// Remembers that every branch was opened here once.
@@ -225,7 +218,8 @@ impl Opener {
                     }
                 }
                 let logged = match self.open(id, branch.past).await {
-                    Ok(Attempt::Open(open, teller, courier)) => {
+                    Ok(Attempt::Open(begun)) => {
+                        let (open, teller, courier) = *begun;
                         bank.change(id, Hosted::open(open));
                         tellers.push((teller, tokio::spawn(courier.run(bank.clone(), until.clone()))));
                         // The scrub ends before this does only when the server stops.
@@ -317,6 +311,35 @@ enum Brought {
 fn missing() -> Reason {
     let missing = || "its directory is missing".to_owned();
     Reason { logged: missing(), told: missing() }
+}
+
+/// Starts the teller of a branch that was opened, and what goes with it.
+///
+/// # Errors
+/// The system has no thread left, or the journal cannot be read.
+pub(crate) fn begin(
+    branch: BranchId,
+    opened: OpenedBranch,
+    files: DerivedFiles,
+    clearing_limit: i64,
+    machine: Machine,
+) -> Result<(OpenBranch, Teller, Courier), Fatal> {
+    let OpenedBranch { mut desk, reader, folded_rows } = opened;
+    let opened_from = desk.journal().last_sequence() - folded_rows;
+    let (sender, parcels) = mpsc::unbounded_channel();
+    desk.limit_clearing(clearing_limit);
+    desk.share(files.shared.clone());
+    let derived = Arc::from(&*files.directory);
+    let teller = Teller::start(branch, files, desk, opened_from, sender, machine)?;
+    tracing::info!(%branch, folded_rows, "the branch is open");
+    report_state(branch, "open");
+    let (epoch, watchers) = (teller.epoch(), Arc::new(Watchers::default()));
+    let courier = Courier { branch, epoch, teller: teller.handle(), watchers: watchers.clone(), parcels };
+    let origin = reader.try_clone().map_err(|error| Fatal(error.to_string()))?;
+    let [reader, origin] = [reader, origin].map(|reader| Arc::new(Mutex::new(reader)));
+    let open =
+        OpenBranch { teller: teller.handle(), reader, origin, derived, synced: teller.synced(), epoch, watchers };
+    Ok((open, teller, courier))
 }
 
 /// Says that the other servers are asked for a branch's books, to the log and to callers.

@@ -3,6 +3,7 @@
 //! - [`row`]: what one row says, and the bytes of it that the hash chain covers
 //! - [`chain`]: group commits chained by hash
 //! - [`sqlite`]: the embedded journal: files, pragmas, append, read
+//! - [`postgres`]: the journals of a bank whose servers share a database
 //! - [`wal`]: the look at SQLite's write-ahead log before SQLite opens it
 //! - [`tide`]: how far it went, told from outside of it
 //! - [`lock`]: one owner per branch
@@ -12,6 +13,7 @@
 pub mod chain;
 mod checkpoint;
 pub mod lock;
+pub mod postgres;
 pub mod row;
 pub mod sqlite;
 pub mod tide;
@@ -19,8 +21,13 @@ pub mod wal;
 
 pub use chain::{ChainHash, GroupCommit};
 pub(crate) use checkpoint::wal_path;
+pub use postgres::{PostgresJournal, PostgresReader, PostgresStore};
 pub use row::{Channel, Row, RowKind, Sequence};
-pub use sqlite::{JournalReader, JournalSettings, OpenError, SqliteJournal};
+pub use sqlite::{JournalSettings, OpenError, SqliteJournal, SqliteReader};
+
+use bank_proto::{AccountSerial, CustomerId};
+use sqlite::{End, StoredRow, StoredTable};
+use std::ops::ControlFlow;
 
 /// Where a branch's group commits go, and where they are read back from.
 ///
@@ -47,6 +54,12 @@ pub trait Journal: Send {
     /// [`AppendError::Fatal`]: what is on disk is not known; end the process and recover on restart.
     fn append(&mut self, rows: &[Row], names: &[PersonalName]) -> Result<(), AppendError>;
 
+    /// Confirms that nobody else has become the owner, before what this owner knows is told without a group commit.
+    ///
+    /// # Errors
+    /// [`AppendError::Fatal`]: somebody has, or nobody can say. Tell nothing.
+    fn confirm(&mut self) -> Result<(), AppendError>;
+
     /// Reads up to `limit` rows from `first` on, in order.
     ///
     /// # Errors
@@ -57,14 +70,115 @@ pub trait Journal: Send {
     ///
     /// # Errors
     /// The store failed.
-    fn personal_name(&mut self, customer: bank_proto::CustomerId) -> Result<Option<String>, ReadError>;
+    fn personal_name(&mut self, customer: CustomerId) -> Result<Option<String>, ReadError>;
+}
+
+/// What is done with each row of a walk, and with what closes its group commit; it may end the walk.
+pub type Visit<'a> = dyn FnMut(Row, Option<GroupCommit>) -> ControlFlow<()> + 'a;
+
+/// Reads a journal beside its writer. It sees only what is durable.
+///
+/// Every call is short, so that no read keeps the store from tidying up behind the writer; only
+/// [`JournalReader::for_each`] may take long.
+pub trait JournalReader: Send + std::fmt::Debug {
+    /// Another reader of the same journal, for another thread.
+    ///
+    /// # Errors
+    /// The store cannot be reached.
+    fn try_clone(&self) -> Result<Box<dyn JournalReader>, ReadError>;
+
+    /// The last row that is durable; 0 in an empty journal.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn last_sequence(&mut self) -> Result<Sequence, ReadError>;
+
+    /// Up to `limit` rows from `first` on, in order.
+    ///
+    /// # Errors
+    /// The store failed, or a row is damaged.
+    fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError>;
+
+    /// One row, if the journal is that long.
+    ///
+    /// # Errors
+    /// The store failed, or the row is damaged.
+    fn row(&mut self, sequence: Sequence) -> Result<Option<Row>, ReadError>;
+
+    /// All rows of the transaction whose first row is `first`; empty when there is no such row.
+    ///
+    /// # Errors
+    /// The store failed, or a row is damaged.
+    fn transaction(&mut self, first: Sequence) -> Result<Vec<Row>, ReadError> {
+        let mut found: Vec<Row> = Vec::new();
+        self.for_each(first, &mut |row, _| match found.first() {
+            Some(begun) if begun.transaction != row.transaction => ControlFlow::Break(()),
+            _ => {
+                found.push(row);
+                ControlFlow::Continue(())
+            }
+        })?;
+        Ok(found)
+    }
+
+    /// An account's rows, newest first, from `newest` on: up to `limit`, along the chain that each
+    /// row has to the one before it. Where the walk may go on is in the last row's
+    /// `debit_previous` or `credit_previous`.
+    ///
+    /// # Errors
+    /// The store failed, a row is damaged, or the chain leads to a row of other accounts.
+    fn history(&mut self, account: AccountSerial, newest: Sequence, limit: usize) -> Result<Vec<Row>, ReadError>;
+
+    /// Every row from `first` on with what closes its group commit, until `visit` breaks or the
+    /// journal ends. The whole walk may be one read transaction: keep it short.
+    ///
+    /// # Errors
+    /// The store failed, or a row is damaged.
+    fn for_each(&mut self, first: Sequence, visit: &mut Visit<'_>) -> Result<(), ReadError>;
+
+    /// How far the journal goes, for a copy.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn end(&mut self) -> Result<End, ReadError>;
+
+    /// The hash of the group commit that a row closes; all zero when it closes none.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn group_hash(&mut self, sequence: Sequence) -> Result<ChainHash, ReadError>;
+
+    /// Up to `limit` rows of a table with keys from the first to the last, as they are stored.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn stored_rows(
+        &mut self,
+        table: StoredTable,
+        first: i64,
+        last: i64,
+        limit: u32,
+    ) -> Result<Vec<StoredRow>, ReadError>;
+
+    /// The bytes that the write-ahead log takes on disk, if it is the branch's own: how far the writer's
+    /// checkpoints are behind.
+    fn wal_bytes(&mut self) -> u64;
+
+    /// The bytes that the journal itself takes on disk.
+    fn journal_bytes(&mut self) -> u64;
+
+    /// The personal name of a customer, if one was given and not erased.
+    ///
+    /// # Errors
+    /// The store failed.
+    fn personal_name(&mut self, customer: CustomerId) -> Result<Option<String>, ReadError>;
 }
 
 /// A person's or firm's name, stored beside the journal and erasable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PersonalName {
     /// Whose it is.
-    pub customer: bank_proto::CustomerId,
+    pub customer: CustomerId,
     /// The name.
     pub name: String,
     /// The random key under which the journal's row holds a digest of the name; erased with it,
@@ -90,6 +204,9 @@ pub enum ReadError {
     /// The store reported an error.
     #[error("the journal cannot be read: {0}")]
     Store(String),
+    /// The database is not there. Ask again later.
+    #[error("the database cannot be used now: {0}")]
+    Unavailable(String),
     /// A row is there but does not mean anything.
     #[error("row {sequence} of the journal is damaged: {what}")]
     Damaged {

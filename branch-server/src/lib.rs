@@ -22,6 +22,7 @@ pub mod derived;
 pub mod environment;
 mod hosting;
 pub mod journal;
+mod leases;
 pub mod ledger;
 mod moving;
 mod operations;
@@ -37,4 +38,4 @@ pub mod verify;
 
 pub use process::{healthy, run};
 pub use server::{Running, StartError, start, start_in};
-pub use settings::{LogFormat, Settings, SettingsError, Store, TlsSettings};
+pub use settings::{LogFormat, PostgresUrl, Settings, SettingsError, Store, TlsSettings};

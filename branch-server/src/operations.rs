@@ -40,10 +40,15 @@ async fn metrics_page(State(operations): State<Operations>) -> impl IntoResponse
         if let Ok(open) = open {
             let waiting = u32::try_from(open.teller.waiting()).unwrap_or(u32::MAX);
             metrics::gauge!("florin_teller_queue_requests", "branch" => branch.to_string()).set(waiting);
-            let wal_bytes = open.reader.lock().unwrap_or_else(PoisonError::into_inner).wal_bytes();
-            metrics::gauge!("florin_journal_wal_bytes", "branch" => branch.to_string()).set(wal_bytes as f64);
-            let journal_bytes = open.reader.lock().unwrap_or_else(PoisonError::into_inner).journal_bytes();
-            metrics::gauge!("florin_journal_bytes", "branch" => branch.to_string()).set(journal_bytes as f64);
+            let look = move || {
+                let mut reader = open.reader.lock().unwrap_or_else(PoisonError::into_inner);
+                (reader.wal_bytes(), reader.journal_bytes())
+            };
+            // Without an answer the gauges stay as they are.
+            if let Ok((wal_bytes, journal_bytes)) = operations.bank.workers().run(look).await {
+                metrics::gauge!("florin_journal_wal_bytes", "branch" => branch.to_string()).set(wal_bytes as f64);
+                metrics::gauge!("florin_journal_bytes", "branch" => branch.to_string()).set(journal_bytes as f64);
+            }
         }
     }
     if let Some(disk) = operations.bank.disk() {

@@ -5,6 +5,7 @@ use crate::{Settings, StartError, server, telemetry};
 use bank_proto::readiness;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -45,7 +46,9 @@ pub fn healthy(settings: &Settings) -> ExitCode {
 fn exit_code(error: &StartError) -> u8 {
     match error {
         StartError::Settings(_) => EXIT_SETTINGS,
-        StartError::Data(DataError::Branches { .. } | DataError::BranchElsewhere { .. }) => EXIT_SETTINGS,
+        StartError::Data(
+            DataError::Branches { .. } | DataError::BranchElsewhere { .. } | DataError::StoredElsewhere { .. },
+        ) => EXIT_SETTINGS,
         StartError::Data(_) | StartError::Listen { .. } => EXIT_UNAVAILABLE,
         StartError::System(_) => EXIT_INTERNAL,
     }
@@ -54,16 +57,22 @@ fn exit_code(error: &StartError) -> u8 {
 fn try_run(settings: Settings) -> Result<(), StartError> {
     settings.assignment()?;
     settings.identity()?;
+    settings.postgres()?;
     telemetry::start_log(&settings)?;
     let system = |error: std::io::Error| StartError::System(error.to_string());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(system)?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate()).map_err(system)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(system)?;
         let address = settings.listen;
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Listen { address, error })?;
         let parent = parent_gone(settings.exit_with_parent);
-        let running = server::start(settings, listener).await?;
+        let running = tokio::select! {
+            running = server::start(settings, listener) => running?,
+            // A start may wait for a database.
+            _ = terminate.recv() => return Ok(()),
+            _ = interrupt.recv() => return Ok(()),
+        };
         tracing::info!(address = %running.address(), "the branch server serves");
         tokio::select! {
             _ = terminate.recv() => {}
@@ -73,7 +82,10 @@ fn try_run(settings: Settings) -> Result<(), StartError> {
         tracing::info!("the branch server stops");
         running.stop().await;
         Ok(())
-    })
+    });
+    // A teller may wait for a database that does not answer; what it was told to do is not acknowledged.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ended
 }
 
 /// Becomes ready when standard input ends, which it does when the parent process is gone.

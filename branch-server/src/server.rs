@@ -1,26 +1,23 @@
 //! A branch server from settings to drained: open every branch, serve, stop.
 
+mod books;
 mod operations_port;
 mod secured;
 
-use crate::branches::Machine;
 use crate::branches::Teller;
 use crate::environment::Environment;
-use crate::hosting::{self, Attempt, Late, Opener};
 use crate::moving::{Leaving, SeenBranches};
 use crate::service::{
-    Bank, BankEdge, HEADER_LIST_BYTES, Hosted, InterBranchEdge, Measured, Methods, OnlyServers, OwnWords, Resources,
-    nobody,
+    Bank, BankEdge, HEADER_LIST_BYTES, InterBranchEdge, Measured, Methods, OnlyServers, OwnWords, Resources, nobody,
 };
 use crate::settings::{Settings, SettingsError, Store};
-use crate::transfers::Courier;
 use crate::{audit, branches, data_directory, operations, telemetry};
 use bank_proto::tls::Identity;
 use bank_proto::wire::bank_service_server::BankServiceServer;
 use bank_proto::wire::inter_branch_service_server::InterBranchServiceServer;
 use bank_proto::{limits, wire};
+use books::Books;
 use operations_port::OperationsPort;
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,76 +146,48 @@ where
     C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     E: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
-    let Environment { clock, entropy, workers, connect, decorate, free_bytes, traces, end } = environment;
     let assignment = settings.assignment()?;
-    let peers = channels(&settings, &connect)?;
-    let Store::Sqlite(directory) = &settings.store;
-    data_directory::prepare(directory, &assignment, settings.server_ordinal)?;
+    let peers = channels(&settings, &environment.connect)?;
+    // Before the first teller: what it counts begins with it.
     let metrics = telemetry::metrics().map_err(|error| StartError::System(error.to_string()))?;
+    let mut books = Books::open(&settings, &assignment, &environment).await?;
+    let Environment { clock, entropy, workers, free_bytes, traces, .. } = environment;
 
     let server = settings.server_ordinal;
-    let machine = Machine { workers, end };
-    let clearing_limit = settings.clearing_limit_minor_units;
-    let opener = Opener {
-        clearing_limit,
-        directory: directory.clone(),
-        assignment: assignment.clone(),
-        server,
-        asks_first: settings.assignment.is_some(),
-        clock: clock.clone(),
-        machine,
-        decorate,
-    };
-    let mut hosted = BTreeMap::new();
-    let (mut opened_now, mut late) = (Vec::new(), Vec::new());
+    let directory = books.directory.clone();
     let (opened, to_scrub) = mpsc::unbounded_channel();
-    for branch in assignment.branches_of(server) {
-        let past = opener.past();
-        let state = match opener.open(branch, past).await? {
-            Attempt::Open(open, teller, courier) => {
-                opened_now.push((teller, courier));
-                // The scrub begins below.
-                let _ = opened.send(branch);
-                Hosted::open(open)
-            }
-            Attempt::Damaged(reason) => {
-                hosting::refuse(branch, &reason.logged);
-                Hosted::damaged(reason.told)
-            }
-            Attempt::Unavailable(reason) => {
-                hosting::postpone(branch, &reason.logged);
-                let past = opener.past_of(branch, past);
-                late.push(Late { branch, logged: reason.logged, past, away: None });
-                Hosted::unavailable(reason.told)
-            }
-            Attempt::Away(reason) => {
-                let (logged, told) = hosting::ask_for(branch, past);
-                late.push(Late { branch, logged: logged.to_owned(), past, away: Some(reason) });
-                Hosted::unavailable(told.to_owned())
-            }
-        };
-        hosted.insert(branch, state);
+    for branch in books.opened.drain(..) {
+        // The scrub begins below.
+        let _ = opened.send(branch);
     }
-    if late.is_empty() {
-        opener.remember_founding()?;
-    }
+    let is_shared = matches!(settings.store, Store::Postgres(_));
     let disk = directory.clone();
-    let free_bytes = Box::new(move || free_bytes(&disk));
-    let seen = Arc::new(SeenBranches::read(directory, server));
-    let resources =
-        Resources { seen: seen.clone(), entropy, clock: clock.clone(), workers, traces: traces.clone(), free_bytes };
-    let leaving = Leaving::new(directory.clone(), assignment.clone(), server, workers, seen);
+    let free_bytes: Box<dyn Fn() -> std::io::Result<u64> + Send + Sync> = match settings.store {
+        Store::Sqlite(_) => Box::new(move || free_bytes(&disk)),
+        // The database's disks are none of this server's.
+        Store::Postgres(_) => Box::new(|| Err(std::io::ErrorKind::Unsupported.into())),
+    };
+    let seen = Arc::new(SeenBranches::read(&directory, server));
+    let resources = Resources {
+        is_shared,
+        seen: seen.clone(),
+        entropy,
+        clock: clock.clone(),
+        workers,
+        traces: traces.clone(),
+        free_bytes,
+    };
+    let leaving = Leaving::new(directory, assignment.clone(), server, workers, seen);
+    let hosted = std::mem::take(&mut books.hosted);
     let bank = Arc::new(Bank::new(assignment, server, hosted, peers, resources));
-    let scrub = branches::scrub(bank.clone(), directory.clone(), workers, to_scrub);
+    let scrub = branches::scrub(bank.clone(), workers, to_scrub);
     let (couriers_go_on, until) = watch::channel(());
     let audit = match settings.audit_interval_ms {
         0 => None,
         interval => Some(tokio::spawn(audit::run(bank.clone(), Duration::from_millis(u64::from(interval))))),
     };
-    let late = tokio::spawn(opener.open_late(bank.clone(), late, opened, until.clone()));
-    let spawn_courier =
-        |(teller, courier): (Teller, Courier)| (teller, tokio::spawn(courier.run(bank.clone(), until.clone())));
-    let mut serving: Vec<_> = opened_now.into_iter().map(spawn_courier).collect();
+    let (calls_go_on, calls) = watch::channel(());
+    let hosting = books.into_hosting().begin(&bank, opened, until, calls);
 
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<BankServiceServer<BankEdge>>().await;
@@ -254,12 +223,12 @@ where
         }
         // However serving ended, nothing goes on behind it.
         draining.drain();
+        drop(calls_go_on);
         let _ = scrub.await;
         if let Some(audit) = audit {
             let _ = audit.await;
         }
-        // A try that is under way ends first; it may have started a teller.
-        serving.extend(late.await.unwrap_or_default());
+        let serving = hosting.await.unwrap_or_default();
         let (tellers, couriers): (Vec<Teller>, Vec<JoinHandle<()>>) = serving.into_iter().unzip();
         // What is under way stands in the journals. Whatever reads these is closed first, because SQLite
         // tidies a file up when the connection that writes it is the last.

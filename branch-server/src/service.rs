@@ -37,6 +37,7 @@ mod measured;
 mod only_servers;
 mod outbound;
 mod own_words;
+mod placing;
 mod sentence;
 mod stream;
 mod traced;

@@ -4,6 +4,7 @@ mod tls;
 
 pub use tls::TlsSettings;
 
+use crate::journal::PostgresStore;
 use bank_proto::tls::TlsError;
 use bank_proto::traces::{self, InvalidCollector, TraceSettings, Traces};
 use bank_proto::{Assignment, AssignmentError, AssignmentFile, limits};
@@ -25,9 +26,23 @@ pub struct Settings {
     #[command(flatten)]
     pub tls: TlsSettings,
 
-    /// Where the books are: `sqlite:DIR`, one directory per branch below DIR
+    /// Where the books are: `sqlite:DIR`, one directory per branch below DIR, or `postgres://USER@HOST/DATABASE`, one
+    /// database that all branch servers share
     #[arg(long, env = "STORE", default_value = "sqlite:./data", value_parser = parse_store)]
     pub store: Store,
+
+    /// PEM file with the authorities whose certificate a PostgreSQL server must show; with it the database is reached
+    /// by TLS alone [default: without TLS]
+    #[arg(long, env = "STORE_AUTHORITY", value_name = "FILE")]
+    pub store_authority: Option<PathBuf>,
+
+    /// File that holds the password of the PostgreSQL user [default: what the URL says]
+    #[arg(long, env = "STORE_PASSWORD_FILE", value_name = "FILE")]
+    pub store_password_file: Option<PathBuf>,
+
+    /// Directory for what is derived from the journals in PostgreSQL and may be deleted; each server has its own part
+    #[arg(long, env = "CACHE", value_name = "DIR", default_value = "./cache")]
+    pub cache: PathBuf,
 
     /// Number of branches the bank is founded with; it never changes afterwards
     #[arg(long, env = "BRANCHES", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=i64::from(limits::BRANCHES)))]
@@ -87,6 +102,18 @@ pub struct Settings {
 pub enum Store {
     /// SQLite files below this directory.
     Sqlite(PathBuf),
+    /// A PostgreSQL database, shared by all branch servers.
+    Postgres(PostgresUrl),
+}
+
+/// Where a PostgreSQL database is, as a URL that may hold a password: so it is not shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostgresUrl(pub String);
+
+impl std::fmt::Debug for PostgresUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PostgresUrl")
+    }
 }
 
 /// Form of the log.
@@ -137,6 +164,14 @@ pub enum SettingsError {
         /// Why not.
         error: std::io::Error,
     },
+    /// The PostgreSQL database cannot be used as it is.
+    #[error("{0}")]
+    Store(String),
+    /// Two ways to say which branch is where.
+    #[error(
+        "--assignment is for servers with disks of their own; with PostgreSQL the servers agree on it in the database"
+    )]
+    AssignmentOfShared,
     /// The collector's address is not one.
     #[error("--otlp-endpoint: {0}")]
     Collector(#[from] InvalidCollector),
@@ -163,6 +198,27 @@ impl Settings {
             .map_err(|error| SettingsError::Assignment { path: path.clone(), error })
     }
 
+    /// The PostgreSQL database that holds the books; None when they are in files.
+    ///
+    /// # Errors
+    /// What the settings say of it cannot be used.
+    pub(crate) fn postgres(&self) -> Result<Option<PostgresStore>, SettingsError> {
+        let Store::Postgres(PostgresUrl(url)) = &self.store else { return Ok(None) };
+        if self.assignment.is_some() {
+            return Err(SettingsError::AssignmentOfShared);
+        }
+        let password = self.store_password_file.as_deref().map(|path| {
+            let text = std::fs::read_to_string(path);
+            let text =
+                text.map_err(|error| format!("--store-password-file {} cannot be read: {error}", path.display()));
+            text.map(|text| text.trim_end_matches(['\r', '\n']).to_owned())
+        });
+        let password = password.transpose().map_err(SettingsError::Store)?;
+        let name = format!("florin branch-server-{}", self.server_ordinal);
+        let store = PostgresStore::new(url, password.as_deref(), self.store_authority.as_deref(), &name);
+        store.map(Some).map_err(|error| SettingsError::Store(error.to_string()))
+    }
+
     /// Where sampled requests are told. Must be called inside the runtime.
     ///
     /// # Errors
@@ -178,6 +234,9 @@ impl Settings {
 fn parse_store(text: &str) -> Result<Store, String> {
     match text.strip_prefix("sqlite:") {
         Some(directory) if !directory.is_empty() => Ok(Store::Sqlite(PathBuf::from(directory))),
-        _ => Err("must be sqlite:DIR".to_owned()),
+        None if ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme)) => {
+            Ok(Store::Postgres(PostgresUrl(text.to_owned())))
+        }
+        _ => Err("must be sqlite:DIR or postgres://USER@HOST/DATABASE".to_owned()),
     }
 }

@@ -1,8 +1,10 @@
 //! Proves a branch again from its journal alone: the chain, every row, every balance, every id, and
 //! whatever is derived from them. Changes nothing, and may run beside a running bank.
 
+mod database;
 mod transfers;
 
+pub use database::Database;
 pub use transfers::{Agreement, Crossings, Disagreement, agree};
 
 use crate::data_directory::branch_directory;
@@ -10,11 +12,11 @@ use crate::derived;
 use crate::journal::lock::{BranchLock, LockError};
 use crate::journal::sqlite::JOURNAL_FILE;
 use crate::journal::tide::{self, Mark, TIDE_FILE};
-use crate::journal::{JournalReader, OpenError, ReadError, Sequence, wal};
+use crate::journal::{JournalReader, OpenError, ReadError, Sequence, SqliteReader, wal};
 use crate::teller::{Fold, Folded, RowError, begins_transaction, ids_of};
 use bank_proto::{BranchId, TransactionKey};
 use std::ops::ControlFlow;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Rows that one read transaction takes: longer ones would keep a running bank from emptying its
 /// write-ahead log.
@@ -91,6 +93,15 @@ pub enum VerifyError {
     Directory(String),
 }
 
+/// The books of a bank, wherever they are.
+#[derive(Debug, Clone)]
+pub enum Books {
+    /// Below a data directory.
+    Directory(PathBuf),
+    /// In a PostgreSQL database.
+    Database(Database),
+}
+
 /// Verifies one branch of a bank of so many below a data directory. `progress` is told the rows read so far and the rows
 /// there are.
 ///
@@ -100,12 +111,59 @@ pub fn branch(
     data: &Path,
     branch: BranchId,
     branches: u32,
-    mut progress: impl FnMut(u64, u64),
+    progress: impl FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
-    let directory = branch_directory(data, branch);
+    Books::Directory(data.to_owned()).verify(branch, branches, progress)
+}
+
+/// Reads on in a data directory: [`Books::verify_later`].
+///
+/// # Errors
+/// The journal cannot be read or understood.
+pub fn branch_later(data: &Path, report: &mut Report) -> Result<(), VerifyError> {
+    Books::Directory(data.to_owned()).verify_later(report)
+}
+
+impl Books {
+    /// Verifies one branch of a bank of so many. `progress` is told the rows read so far and the rows there are.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; for a row, which one.
+    pub fn verify(
+        &self,
+        branch: BranchId,
+        branches: u32,
+        progress: impl FnMut(u64, u64),
+    ) -> Result<Report, VerifyError> {
+        match self {
+            Books::Directory(data) => verify_directory(&branch_directory(data, branch), branch, branches, progress),
+            Books::Database(database) => database.verify(branch, progress),
+        }
+    }
+
+    /// Reads what a running branch has added since it was verified: transfers that left and outcomes of
+    /// those that arrived, but no ends. When every branch has been verified first, and then every one
+    /// read on, each end has its outcome and each outcome its beginning, whatever moves meanwhile.
+    ///
+    /// # Errors
+    /// The journal cannot be read or understood.
+    pub fn verify_later(&self, report: &mut Report) -> Result<(), VerifyError> {
+        match self {
+            Books::Directory(data) => read_on(&mut SqliteReader::open(&branch_directory(data, report.branch))?, report),
+            Books::Database(database) => read_on(&mut database.reader(report.branch), report),
+        }
+    }
+}
+
+fn verify_directory(
+    directory: &Path,
+    branch: BranchId,
+    branches: u32,
+    progress: impl FnMut(u64, u64),
+) -> Result<Report, VerifyError> {
     // While nobody owns the branch, the log is looked at before SQLite quietly mends it, and
     // nobody may begin to write.
-    let owned = match BranchLock::take(&directory) {
+    let owned = match BranchLock::take(directory) {
         Ok(lock) => Some(lock),
         Err(LockError::Held { .. }) => None,
         Err(error @ LockError::Io { .. }) => return Err(VerifyError::Directory(error.to_string())),
@@ -115,39 +173,24 @@ pub fn branch(
         wal::look(&log).map_err(|error| VerifyError::Wal(format!("{}: {error}", log.display())))?;
     }
     // Read before the journal, so that it cannot be ahead of what is read there.
-    let snapshot = derived::read_snapshot(&directory, branch);
-    let mark = tide::read(&directory, branch);
-    let mut reader = JournalReader::open(&directory)?;
+    let snapshot = derived::read_snapshot(directory, branch);
+    let mark = tide::read(directory, branch);
+    let mut reader = SqliteReader::open(directory)?;
     reader.check_branch(branch, branches, mark)?;
-    let end = reader.last_sequence()?;
     // A running bank writes the runs of ids while the journal is read.
-    let known = if owned.is_some() { derived::known_sequence(&directory, snapshot.as_ref()) } else { 0 };
+    let known = if owned.is_some() { derived::known_sequence(directory, snapshot.as_ref()) } else { 0 };
     let known = known.max(mark.map_or(0, |mark| mark.sequence));
-    if known > end {
-        return Err(VerifyError::Lost { sequence: known, what: format!("the journal ends at row {end}") });
-    }
-    let mut walk = Walk::new(branch, snapshot, mark.filter(|mark| mark.sequence > 0));
-    while walk.fold.sequence() < end {
-        walk.read(&mut reader, end)?;
-        progress(walk.fold.sequence(), end);
-    }
-    walk.finish(branch, &directory, owned.is_some())
+    let walk = Walk::new(branch, snapshot, mark.filter(|mark| mark.sequence > 0));
+    walk.through(&mut reader, known, progress)?.finish(branch, directory, owned.is_some())
 }
 
-/// Reads what a running branch has added since it was verified: transfers that left and outcomes of
-/// those that arrived, but no ends. When every branch has been verified first, and then every one
-/// read on, each end has its outcome and each outcome its beginning, whatever moves meanwhile.
-///
-/// # Errors
-/// The journal cannot be read or understood.
-pub fn branch_later(data: &Path, report: &mut Report) -> Result<(), VerifyError> {
-    let mut reader = JournalReader::open(&branch_directory(data, report.branch))?;
+fn read_on(reader: &mut dyn JournalReader, report: &mut Report) -> Result<(), VerifyError> {
     let end = reader.last_sequence()?;
     let mut next = report.rows + 1;
     while next <= end {
         let mut failure = None;
         let begin = next;
-        reader.for_each(begin, |row, _| {
+        reader.for_each(begin, &mut |row, _| {
             next = row.sequence + 1;
             match report.crossings.take(&row, false) {
                 Err(error) => {
@@ -197,11 +240,29 @@ impl Walk {
         }
     }
 
+    /// Reads the whole journal, which was durable up to row `known` once.
+    fn through(
+        mut self,
+        reader: &mut dyn JournalReader,
+        known: Sequence,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<Walk, VerifyError> {
+        let end = reader.last_sequence()?;
+        if known > end {
+            return Err(VerifyError::Lost { sequence: known, what: format!("the journal ends at row {end}") });
+        }
+        while self.fold.sequence() < end {
+            self.read(reader, end)?;
+            progress(self.fold.sequence(), end);
+        }
+        Ok(self)
+    }
+
     /// Reads on, up to the end of a group commit.
-    fn read(&mut self, reader: &mut JournalReader, end: Sequence) -> Result<(), VerifyError> {
+    fn read(&mut self, reader: &mut dyn JournalReader, end: Sequence) -> Result<(), VerifyError> {
         let begin = self.fold.sequence();
         let mut failure = None;
-        reader.for_each(begin + 1, |row, closing| {
+        reader.for_each(begin + 1, &mut |row, closing| {
             self.transactions += u64::from(begins_transaction(&row));
             self.ids.extend(ids_of(&row).map(|key| (key, row.sequence)));
             let taken = self.crossings.take(&row, true).and_then(|()| self.fold.take(row, closing));
@@ -228,7 +289,7 @@ impl Walk {
         }
     }
 
-    fn finish(self, branch: BranchId, directory: &Path, is_stopped: bool) -> Result<Report, VerifyError> {
+    fn finish(self, branch: BranchId, directory: &Path, are_runs_whole: bool) -> Result<Report, VerifyError> {
         let folded = self.fold.finish()?;
         if !folded.ledger.is_balanced() {
             return Err(VerifyError::Unbalanced);
@@ -255,7 +316,7 @@ impl Walk {
             )));
         }
         // A running bank writes and merges these files at any moment.
-        let indexed_ids = if is_stopped {
+        let indexed_ids = if are_runs_whole {
             derived::check_runs(directory, branch, &self.ids).map_err(VerifyError::Derived)?
         } else {
             0

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, mpsc};
 const WORKS: u8 = 0;
 const FULL: u8 = 1;
 const BREAKS: u8 = 2;
+const TAKEN: u8 = 3;
 
 /// A journal that does what a test tells it.
 struct Obedient {
@@ -42,6 +43,13 @@ impl Journal for Obedient {
             FULL => Err(AppendError::StorageFull),
             BREAKS => Err(AppendError::Fatal("the sync failed".to_owned())),
             _ => self.journal.append(rows, names),
+        }
+    }
+
+    fn confirm(&mut self) -> Result<(), AppendError> {
+        match self.orders.load(Ordering::SeqCst) {
+            TAKEN => Err(AppendError::Fatal("another owner has it".to_owned())),
+            _ => self.journal.confirm(),
         }
     }
 
@@ -185,6 +193,19 @@ fn when_a_sync_fails_nobody_gets_an_answer() {
     assert_eq!(fatal.to_string(), "the sync failed");
     assert!(no_receipt.try_recv().is_err());
     assert!(no_balance.try_recv().is_err(), "a balance that a crash could take back");
+    assert!(desk.snapshot().is_none(), "the books in memory have an order that nobody stored");
+}
+
+#[test]
+fn when_another_owner_has_the_branch_nobody_is_told_what_this_one_knew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut desk, journal) = desk(directory.path());
+    ask(&mut desk, vec![initialize()]);
+    journal.store(TAKEN, Ordering::SeqCst);
+    let (question, no_balance) = job(vec![balance()]);
+    let fatal = desk.serve(vec![question]).expect_err("fatal");
+    assert_eq!(fatal.to_string(), "another owner has it");
+    assert!(no_balance.try_recv().is_err(), "a balance that may be an old one");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! - [`Operation`]: what can be asked of a branch, in the bank's words
 //! - `queue`: what waits for one branch server and what it still owes an answer
 //! - `conversation`: the stream that carries a queue to its server, opened again when it breaks
+//! - `routes`: which line leads to which branch
 //! - `reports`: the questions that are asked one by one: history, trial balance, branches
 //! - `wire`: the only place that names the messages of `bank.proto`
 
@@ -11,6 +12,7 @@ mod conversation;
 mod operation;
 mod queue;
 mod reports;
+mod routes;
 mod wire;
 
 pub(crate) use operation::{AccountChange, Capture, Movement, Operation, Product, Target, Transfer};
@@ -27,6 +29,7 @@ use bank_proto::{Assignment, BranchId, TransactionId};
 use conversation::Line;
 use operation::Order;
 use queue::{Queue, Waiting};
+use routes::Routes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +42,7 @@ const TRACED_OPERATIONS: usize = 16;
 pub(crate) struct Bank {
     assignment: Assignment,
     lines: Vec<Line>,
+    routes: Arc<Routes>,
     timeout: Duration,
 }
 
@@ -61,17 +65,21 @@ impl Bank {
     /// are tried again until they can.
     pub(crate) fn connect(settings: &Settings, assignment: Assignment, environment: &Environment) -> Bank {
         let capacity = settings.queue_operations as usize;
+        let routes = Routes::new(assignment.branches());
         let lines: Vec<Line> = settings
             .branch_servers
             .iter()
-            .map(|url| {
+            .enumerate()
+            .map(|(place, url)| {
                 // Connected when it is first needed, and again whenever it is lost.
                 let channel = (environment.connect)(&conversation::endpoint(url));
-                let queue = Arc::new(Queue::new(capacity));
-                Line::open(url.to_string(), channel, queue, environment.entropy.clone())
+                let queue = Arc::new(Queue::new(capacity, Arc::clone(&routes)));
+                let place = (place, Arc::clone(&routes));
+                Line::open(url.to_string(), channel, queue, environment.entropy.clone(), place)
             })
             .collect();
-        Bank { assignment, lines, timeout: settings.request_timeout() }
+        routes.set_ways(lines.iter().map(Line::way).collect());
+        Bank { assignment, lines, routes, timeout: settings.request_timeout() }
     }
 
     /// Sends one operation to the branch that owns the money and waits for the answer.
@@ -175,6 +183,7 @@ impl Bank {
     /// Which of `lines` leads to the branch.
     fn server_of(&self, branch: BranchId) -> Result<usize, Problem> {
         let server = self.assignment.server_of(branch).ok_or_else(|| fields::branch_not_found(branch))?;
-        usize::try_from(server).map_err(|_| Problem::internal())
+        let home = usize::try_from(server).map_err(|_| Problem::internal())?;
+        Ok(self.routes.line_of(branch, home))
     }
 }

@@ -43,6 +43,11 @@ impl Currency {
     pub fn from_numeric(code: u16) -> Option<Currency> {
         iso_currency::Currency::from_numeric(code).filter(|currency| currency.exponent().is_some()).map(Currency)
     }
+
+    /// Every currency that there is.
+    pub fn all() -> impl Iterator<Item = Currency> {
+        (0..=999).filter_map(Currency::from_numeric)
+    }
 }
 
 impl FromStr for Currency {

@@ -40,6 +40,9 @@ pub mod metadata {
     /// Beyond this many forwards a request is refused with WRONG_BRANCH, so that servers that
     /// disagree on who owns a branch cannot send it in circles.
     pub const MAXIMUM_HOPS: u32 = 2;
+    /// In the details of BRANCH_UNAVAILABLE and OUTCOME_UNKNOWN: `true` when the branch is on its way from one server
+    /// to another, and the same request under the same id will be answered in a moment.
+    pub const MOVING: &str = "moving";
 }
 
 /// Limits of the public interface, the same at every door.

@@ -3,6 +3,7 @@
 //! - [`Identity`]: a part of the bank before the others; it shows its certificate and asks for theirs
 //! - [`Door`]: where callers come in who have no certificate of the bank's
 //! - [`IdentityFiles`], [`DoorFiles`]: the settings of both, complete or not given at all
+//! - [`caller_that_trusts`]: for what is not a part of the bank
 //! - [`TlsError`], [`HandshakeError`]: what is wrong with the files, and with a connection
 //!
 //! A certificate in use stays in use for the connections that began with it. New connections begin with what the files
@@ -26,7 +27,7 @@ pub use handshake::{HANDSHAKE_TIMEOUT, HandshakeError, SILENCE_TIMEOUT};
 pub use identity::Identity;
 pub use tokio_rustls::server::TlsStream;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,4 +70,18 @@ pub enum TlsError {
 /// ring; other providers may be in the tree of dependencies, and rustls would have to choose.
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::ring::default_provider())
+}
+
+/// A caller without a certificate, for what is not a part of the bank, such as a database: it trusts the authorities
+/// in a PEM file. Reads the file at every call, so that a new authority is seen at the next connection.
+///
+/// # Errors
+/// The file cannot be read, or holds no certificate.
+pub fn caller_that_trusts(setting: &'static str, path: &Path) -> Result<rustls::ClientConfig, TlsError> {
+    let file = files::File { setting, path: path.to_owned() };
+    let text = std::fs::read(path).map_err(|error| pem::wrong(&file, &error.to_string()))?;
+    let roots = pem::authorities(&file, &text)?;
+    let builder = rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| pem::wrong(&file, &error.to_string()))?;
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }

@@ -16,6 +16,7 @@ mod run;
 mod tests;
 
 use crate::journal::Sequence;
+use crate::journal::postgres::SharedFiles;
 use bank_proto::{BranchId, TransactionKey};
 pub(crate) use by_id::ById;
 use run::{Run, RunFile};
@@ -36,6 +37,8 @@ const MERGE_FACTOR: usize = 4;
 /// The index from a transaction's id to the first row of it, and from ids derived of it to rows that follow.
 pub struct TransactionIds {
     directory: PathBuf,
+    /// Where runs go besides, for whoever serves the branch next.
+    shared: Option<SharedFiles>,
     branch: BranchId,
     ids_per_run: usize,
     recent: ById<Sequence>,
@@ -98,6 +101,11 @@ impl TransactionIds {
         TransactionIds::open_with(directory, branch, IDS_PER_RUN)
     }
 
+    /// Gives every run that is written from here on to whoever serves the branch next, too.
+    pub(crate) fn share(&mut self, shared: Option<SharedFiles>) {
+        self.shared = shared;
+    }
+
     fn open_with(directory: &Path, branch: BranchId, ids_per_run: usize) -> io::Result<(TransactionIds, Sequence)> {
         let mut runs: Vec<Arc<Run>> = Vec::new();
         let mut covered = 0;
@@ -120,6 +128,7 @@ impl TransactionIds {
         }
         let ids = TransactionIds {
             directory: directory.to_owned(),
+            shared: None,
             branch,
             ids_per_run,
             recent: ById::default(),
@@ -183,7 +192,14 @@ impl TransactionIds {
         let first = self.runs.last().map_or(0, |run| run.last()) + 1;
         let (directory, branch, last) = (self.directory.clone(), self.branch, self.last);
         let (flushed, runs, unit) = (ids.clone(), self.runs.clone(), self.ids_per_run);
-        let work = move || write_and_merge(&directory, branch, first, last, &flushed, runs, unit);
+        let (shared, before) = (self.shared.clone(), self.runs.clone());
+        let work = move || {
+            let runs = write_and_merge(&directory, branch, first, last, &flushed, runs, unit)?;
+            if let Some(shared) = shared {
+                give(&shared, branch, &directory, &before, &runs);
+            }
+            Ok(runs)
+        };
         match std::thread::Builder::new().name(format!("ids-{}", self.branch)).spawn(work) {
             Ok(thread) => self.flush = Some(Flush { ids, thread }),
             Err(error) => self.keep(&ids, &error),
@@ -212,6 +228,17 @@ impl Drop for TransactionIds {
     fn drop(&mut self) {
         // What cannot be written is made again from the journal.
         self.finish_flush();
+    }
+}
+
+/// Gives the runs that are new to whoever serves the branch next, and takes back those that went into them.
+fn give(shared: &SharedFiles, branch: BranchId, directory: &Path, before: &[Arc<Run>], after: &[Arc<Run>]) {
+    let names = |runs: &[Arc<Run>]| runs.iter().map(|run| run.name()).collect::<Vec<_>>();
+    let (old, new) = (names(before), names(after));
+    let given = new.iter().filter(|name| !old.contains(name)).try_for_each(|name| shared.put(directory, name));
+    let gone: Vec<String> = old.into_iter().filter(|name| !new.contains(name)).collect();
+    if let Err(error) = given.and_then(|()| if gone.is_empty() { Ok(()) } else { shared.remove(&gone) }) {
+        tracing::warn!(%branch, %error, "a run of transaction ids was not given on; the next owner makes it again");
     }
 }
 

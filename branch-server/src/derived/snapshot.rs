@@ -24,6 +24,9 @@ pub fn write_snapshot(
     snapshot_file::write(directory, branch, sequence, head, payload)
 }
 
+/// The name of a snapshot's file.
+pub(crate) const SNAPSHOT_FILE: &str = snapshot_file::NAME;
+
 /// Reads the snapshot, if there is one and it is whole. A damaged one is as good as none.
 #[must_use]
 pub fn read_snapshot(directory: &Path, branch: BranchId) -> Option<Folded> {

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-const NAME: &str = "derived.snapshot";
+pub(super) const NAME: &str = "derived.snapshot";
 const MAGIC: [u8; 8] = *b"FLORNSNP";
 /// Raised with the payload's layout: a snapshot of another format is as good as none.
 const FORMAT: u32 = 3;

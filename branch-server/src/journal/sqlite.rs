@@ -9,7 +9,7 @@
 //! - `retiring`: the steps by which a branch's books go on at another server
 //! - `stored`: rows as they are stored, for copies
 //! - `wal_room`: room for the write-ahead log before it is needed
-//! - [`JournalReader`]: reading beside the writer, on a connection of its own
+//! - [`SqliteReader`]: reading beside the writer, on a connection of its own
 
 mod append;
 mod branch_row;
@@ -25,7 +25,7 @@ mod wal_room;
 
 pub use copying::{Copied, CopyError, End, JournalFile, Original, StoredRow, Wanted, copy};
 pub use open_error::OpenError;
-pub use reader::JournalReader;
+pub use reader::SqliteReader;
 pub use retiring::{Extent, Retirement, accept, confirm, retired_file, retirement};
 pub use stored::StoredTable;
 
@@ -129,8 +129,8 @@ impl SqliteJournal {
     ///
     /// # Errors
     /// The file cannot be opened once more.
-    pub fn reader(&self) -> Result<JournalReader, ReadError> {
-        JournalReader::open(&self.directory)
+    pub fn reader(&self) -> Result<SqliteReader, ReadError> {
+        SqliteReader::open(&self.directory)
     }
 
     /// The bytes that the write-ahead log takes on disk.
@@ -155,6 +155,11 @@ impl Journal for SqliteJournal {
 
     fn append(&mut self, rows: &[Row], names: &[PersonalName]) -> Result<(), AppendError> {
         self.append_group(rows, names)
+    }
+
+    fn confirm(&mut self) -> Result<(), AppendError> {
+        // As long as the lock is held nobody else writes.
+        Ok(())
     }
 
     fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {

@@ -1,16 +1,18 @@
 //! Which branch, hosted here or by a peer: one way for single calls, batches and streams.
 
 use super::cut::Cuts;
-use super::forward::{Bundle, Journey, forward, is_write, unanswered};
+use super::forward::{Bundle, Journey, is_write, unanswered};
 use super::hosted::{Closed, Hosted, OpenBranch};
 use super::inbound::{self, IdOrigin};
 use super::inter_branch::Line;
 use super::outbound;
+use super::placing::{Forwarded, Place, is_moving};
 use super::traced::{Steps, Traced};
 use super::waiting::{self, Held};
 use crate::audit::LastReport;
 use crate::environment::{Clock, Entropy, Workers};
 use crate::journal::sqlite::RESERVE_BYTES;
+use crate::journal::{JournalReader, ReadError};
 use crate::ledger::{Command, Payee};
 use crate::moving::SeenBranches;
 use crate::teller::{Answer, Answered, Asked, Declined, Job, Order, QueueFull, Request, TellerHandle};
@@ -20,7 +22,7 @@ use bank_proto::wire::inter_branch_service_client::InterBranchServiceClient;
 use bank_proto::wire::{self, operation_result::Kind as ResultKind};
 use bank_proto::{Assignment, BranchId, ErrorCode, Timestamp, limits, metadata};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::time::Instant;
@@ -33,17 +35,21 @@ const FOLLOWERS: usize = 64;
 const TRACED_OPERATIONS: usize = 64;
 
 /// What is kept of a caller's deadline for the way back of an answer that says a transfer is under way.
-const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+pub(super) const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// The whole bank as one branch server sees it.
 pub(crate) struct Bank {
-    assignment: Assignment,
+    pub(super) assignment: Assignment,
     server: u32,
-    hosted: BTreeMap<BranchId, Hosted>,
+    pub(super) hosted: BTreeMap<BranchId, Hosted>,
+    /// Counts how often a branch changed its state.
+    pub(super) changes: watch::Sender<u64>,
+    /// Whether any server may serve any branch.
+    pub(super) is_shared: bool,
     /// By ordinal; None at this server's own.
-    peers: Vec<Option<BankServiceClient<Channel>>>,
+    pub(super) peers: Vec<Option<BankServiceClient<Channel>>>,
     /// The same servers, for what branches say to each other.
-    lines: Vec<Option<Line>>,
+    pub(super) lines: Vec<Option<Line>>,
     entropy: Entropy,
     clock: Arc<dyn Clock>,
     workers: Workers,
@@ -66,6 +72,8 @@ pub(crate) struct Bank {
 
 /// What the bank takes from the machine.
 pub(crate) struct Resources {
+    /// Whether any server may serve any branch.
+    pub(crate) is_shared: bool,
     pub(crate) entropy: Entropy,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) workers: Workers,
@@ -92,6 +100,8 @@ pub(super) struct Tagged {
     pub(super) deadline: Instant,
     /// When it is sampled.
     pub(super) trace: Option<Box<Trace>>,
+    /// It was sent to a server that did not answer: it may have been done.
+    pub(super) may_be_done: bool,
 }
 
 /// Results on their way to whoever asked.
@@ -126,7 +136,7 @@ impl Bank {
         peers: Vec<Option<Channel>>,
         resources: Resources,
     ) -> Bank {
-        let Resources { entropy, clock, workers, traces, seen, free_bytes } = resources;
+        let Resources { is_shared, entropy, clock, workers, traces, seen, free_bytes } = resources;
         let client = |channel| {
             BankServiceClient::new(channel)
                 .max_decoding_message_size(limits::GRPC_MESSAGE_BYTES)
@@ -139,6 +149,8 @@ impl Bank {
             assignment,
             server,
             hosted,
+            changes: watch::Sender::new(0),
+            is_shared,
             peers,
             lines,
             entropy,
@@ -189,11 +201,6 @@ impl Bank {
         self.entropy.part_of(whole)
     }
 
-    /// The server that hosts a branch, for what branches say to each other.
-    pub(super) fn line(&self, branch: BranchId) -> Option<&Line> {
-        self.lines.get(self.assignment.server_of(branch)? as usize)?.as_ref()
-    }
-
     /// The auditor's last word.
     pub(crate) fn last_audit(&self) -> &LastReport {
         &self.last_audit
@@ -238,7 +245,13 @@ impl Bank {
 
     /// The branches hosted here, and for each the branch or why it does not serve.
     pub(crate) fn hosted(&self) -> impl Iterator<Item = (BranchId, Result<OpenBranch, Closed>)> {
-        self.hosted.iter().map(|(branch, hosted)| (*branch, hosted.get()))
+        let hosted = self.hosted.iter().map(|(branch, hosted)| (*branch, hosted.get()));
+        hosted.filter(|(_, state)| !matches!(state, Err(Closed { is_elsewhere: true, .. })))
+    }
+
+    /// A reader of the journal of a branch that serves here, for another thread; None when it does not serve.
+    pub(crate) fn reader(&self, branch: BranchId) -> Option<Result<Box<dyn JournalReader>, ReadError>> {
+        Some(self.hosted.get(&branch)?.get().ok()?.reader())
     }
 
     /// Puts a branch into another state: one that could not be opened before serves now, or says
@@ -246,6 +259,7 @@ impl Bank {
     pub(crate) fn change(&self, branch: BranchId, other: Hosted) {
         if let Some(hosted) = self.hosted.get(&branch) {
             hosted.become_now(other);
+            self.changes.send_modify(|changes| *changes += 1);
         }
     }
 
@@ -259,37 +273,14 @@ impl Bank {
         (0..).zip(&self.peers).filter_map(|(ordinal, peer)| Some((ordinal, peer.as_ref()?)))
     }
 
-    /// A branch if it is hosted here, else the peer that hosts it.
-    pub(super) fn place(&self, branch: BranchId, journey: &Journey) -> Result<Place<'_>, Declined> {
-        let owner = self.assignment.server_of(branch).ok_or_else(|| Declined::new(ErrorCode::BranchNotFound))?;
-        if owner == self.server {
-            let hosted = self.hosted.get(&branch).ok_or_else(|| Declined::new(ErrorCode::BranchUnavailable))?;
-            return match hosted.get() {
-                Ok(branch) => Ok(Place::Here(branch)),
-                Err(closed) => match closed.served_by.and_then(|ordinal| Some((ordinal, self.peer(ordinal)?))) {
-                    // Once only: when that server begins to give the books away, it sends whatever comes here.
-                    Some((ordinal, peer)) if journey.hops == 0 => Ok(Place::Peer(ordinal, peer)),
-                    _ => Err(Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch)),
-                },
-            };
-        }
-        if journey.hops >= metadata::MAXIMUM_HOPS {
-            return Err(Declined::new(ErrorCode::WrongBranch).with("branch_id", branch).with("owner", owner));
-        }
-        match self.peer(owner) {
-            Some(peer) => Ok(Place::Peer(owner, peer)),
-            None => Err(Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch)),
-        }
-    }
-
-    fn peer(&self, ordinal: u32) -> Option<&BankServiceClient<Channel>> {
+    pub(super) fn peer(&self, ordinal: u32) -> Option<&BankServiceClient<Channel>> {
         self.peers.get(ordinal as usize)?.as_ref()
     }
 
     /// Sends operations to where they belong. Every tag comes back through `results` exactly once,
     /// unless the server stops first.
     pub(super) fn dispatch(
-        &self,
+        self: &Arc<Bank>,
         operations: Vec<Tagged>,
         journey: &Journey,
         results: &mpsc::UnboundedSender<Results>,
@@ -299,10 +290,10 @@ impl Bank {
         let mut places: BTreeMap<BranchId, Result<Place<'_>, Declined>> = BTreeMap::new();
         let principal: Arc<str> = Arc::from(&*self.principal);
         let mut here: BTreeMap<BranchId, Here> = BTreeMap::new();
-        let mut there: BTreeMap<u32, Bundle<wire::Operation>> = BTreeMap::new();
-        let mut refused = Vec::new();
+        let mut there: BTreeMap<u32, Bundle<Forwarded>> = BTreeMap::new();
+        let (mut refused, mut later) = (Vec::new(), Vec::new());
         let count = operations.len();
-        for Tagged { tag, mut operation, deadline, trace } in operations {
+        for Tagged { tag, mut operation, deadline, trace, may_be_done } in operations {
             let (branch, id) = match self.route(&mut operation, journey) {
                 Ok(routed) => routed,
                 Err(declined) => {
@@ -335,7 +326,11 @@ impl Bank {
                     if let Some(trace) = trace {
                         bundle.spans.push((bundle.tags.len(), trace.begin("forward", Kind::Client)));
                     }
-                    bundle.push(tag, operation);
+                    bundle.push(tag, Forwarded { branch, deadline, operation });
+                }
+                Err(declined) if is_moving(declined) => {
+                    inbound::fill_in_id(&mut operation, branch, id);
+                    later.push(Tagged { tag, operation, deadline, trace, may_be_done });
                 }
                 Err(declined) => refused.push((tag, outbound::refused(declined))),
             }
@@ -344,21 +339,20 @@ impl Bank {
             // The asker may have gone; then nobody waits for this.
             let _ = results.send(Results::Ready(refused));
         }
+        if !later.is_empty() {
+            self.dispatch_later(later, journey.clone(), results.clone());
+        }
         for (branch, place) in places {
             match place {
                 Ok(Place::Here(open)) => {
                     if let Some(here) = here.remove(&branch) {
-                        submit(branch, &open.teller, here, results);
+                        submit(branch, &open.teller, here, self.is_shared, results);
                     }
                 }
                 Ok(Place::Peer(ordinal, peer)) => {
                     // One message for all branches of a peer.
                     if let Some(bundle) = there.remove(&ordinal) {
-                        let (peer, journey, results) = (peer.clone(), journey.clone(), results.clone());
-                        tokio::spawn(async move {
-                            // The asker may have gone; then nobody waits for this.
-                            let _ = results.send(Results::Ready(forward(peer, bundle, &journey).await));
-                        });
+                        self.send_on(ordinal, peer.clone(), bundle, journey.clone(), results.clone());
                     }
                 }
                 Err(_) => {}
@@ -412,7 +406,11 @@ impl Bank {
     }
 
     /// All results of one message, in the order of its operations.
-    pub(super) async fn batch(&self, request: wire::BatchRequest, journey: &Journey) -> Vec<wire::OperationResult> {
+    pub(super) async fn batch(
+        self: &Arc<Bank>,
+        request: wire::BatchRequest,
+        journey: &Journey,
+    ) -> Vec<wire::OperationResult> {
         let wire::BatchRequest { operations, traces } = request;
         if journey.deadline <= self.now() {
             return vec![outbound::refused(&Declined::new(ErrorCode::DeadlineExceeded)); operations.len()];
@@ -420,7 +418,13 @@ impl Bank {
         let codes: Vec<_> = operations.iter().map(|operation| unanswered(is_write(operation))).collect();
         let (sender, mut receiver) = mpsc::unbounded_channel();
         let tagged = (0..).zip(operations);
-        let tagged = tagged.map(|(tag, operation)| Tagged { tag, operation, deadline: journey.deadline, trace: None });
+        let tagged = tagged.map(|(tag, operation)| Tagged {
+            tag,
+            operation,
+            deadline: journey.deadline,
+            trace: None,
+            may_be_done: false,
+        });
         let mut tagged: Vec<Tagged> = tagged.collect();
         self.join_traces(&mut tagged, &traces);
         self.dispatch(tagged, journey, &sender);
@@ -451,7 +455,7 @@ impl Bank {
 
     /// The result of one operation: of a branch hosted here straight from its teller. The span ends with it.
     pub(super) async fn one(
-        &self,
+        self: &Arc<Bank>,
         mut operation: wire::Operation,
         journey: &Journey,
         mut span: Option<Span>,
@@ -461,7 +465,7 @@ impl Bank {
             return Err(refuse(Declined::new(ErrorCode::DeadlineExceeded)));
         }
         let (branch, id) = self.route(&mut operation, journey).map_err(refuse)?;
-        let result = match self.place(branch, journey).map_err(refuse)? {
+        let result = match self.place_in_time(branch, journey).await.map_err(refuse)? {
             Place::Here(open) => {
                 let patience = inbound::patience(&operation);
                 let request = self.request(operation, branch, id, &self.principal).map_err(refuse)?;
@@ -470,13 +474,10 @@ impl Bank {
                 let answered = self.ask_traced(&open, request, journey.deadline, steps).await;
                 outbound::result(branch, waiting::ended(held, answered).await)
             }
-            Place::Peer(_, peer) => {
+            Place::Peer(ordinal, peer) => {
                 inbound::fill_in_id(&mut operation, branch, id);
-                let forwarding = span.as_ref().map(|span| (0, span.trace().begin("forward", Kind::Client)));
-                let spans = forwarding.into_iter().collect();
-                let bundle = Bundle { tags: vec![0], items: vec![operation], spans };
-                let results = forward(peer.clone(), bundle, journey).await;
-                results.into_iter().next().map(|(_, result)| result).unwrap_or_default()
+                let trace = span.as_ref().map(Span::trace);
+                self.send_one_on(ordinal, peer.clone(), branch, operation, journey, trace.as_ref()).await
             }
         };
         match result.kind {
@@ -525,30 +526,28 @@ impl Bank {
             Ok(()) => match tokio::time::timeout_at(deadline, receiver).await {
                 Ok(Ok(mut answers)) if answers.len() == 1 => return answers.remove(0),
                 // A teller that stopped with the question in its hands has dropped the way back.
-                Ok(_) | Err(_) => Declined::new(unanswered(is_write)),
+                Ok(_) => asked_again(Declined::new(unanswered(is_write)), self.is_shared),
+                Err(_) => Declined::new(unanswered(is_write)),
             },
             Err(refusal) => {
                 metrics::counter!("florin_shed_requests_total").increment(1);
-                queue_refusal(refusal)
+                queue_refusal(refusal, self.is_shared)
             }
         };
         Answered { key, replayed: false, answer: Answer::Refused(declined) }
     }
 }
 
-/// Where a branch is.
-pub(super) enum Place<'a> {
-    /// On this server.
-    Here(OpenBranch),
-    /// On the server with this ordinal.
-    Peer(u32, &'a BankServiceClient<Channel>),
-}
-
-pub(super) fn queue_refusal(refusal: QueueFull) -> Declined {
+pub(super) fn queue_refusal(refusal: QueueFull, is_shared: bool) -> Declined {
     match refusal {
         QueueFull::Full => Declined::new(ErrorCode::Overloaded),
-        QueueFull::Stopped => Declined::new(ErrorCode::BranchUnavailable),
+        QueueFull::Stopped => asked_again(Declined::new(ErrorCode::BranchUnavailable), is_shared),
     }
+}
+
+/// Where any server may serve any branch, whoever asks again will find the one that does.
+fn asked_again(declined: Declined, is_shared: bool) -> Declined {
+    if is_shared { declined.with(metadata::MOVING, true) } else { declined }
 }
 
 /// The operations of one message for one branch of this server.
@@ -566,10 +565,18 @@ impl Here {
     }
 }
 
-fn submit(branch: BranchId, teller: &TellerHandle, here: Here, results: &mpsc::UnboundedSender<Results>) {
+fn submit(
+    branch: BranchId,
+    teller: &TellerHandle,
+    here: Here,
+    is_shared: bool,
+    results: &mpsc::UnboundedSender<Results>,
+) {
     let Here { bundle, mut held, traced } = here;
-    let (tags, sender) = (bundle.tags.clone(), results.clone());
-    let runtime = tokio::runtime::Handle::current();
+    let is_write = |asked: &Asked| !matches!(asked.request, Request::Read(_));
+    let writes = bundle.items.iter().map(is_write).collect();
+    let owed = Arc::new(Owed { tags: Mutex::new(bundle.tags), writes, is_shared, results: results.clone() });
+    let (runtime, sender, owing) = (tokio::runtime::Handle::current(), results.clone(), owed.clone());
     let reply = Box::new(move |answers: Vec<Answered>, served| {
         for mut traced in traced {
             traced.served(answers.get(traced.place), &served);
@@ -577,14 +584,45 @@ fn submit(branch: BranchId, teller: &TellerHandle, here: Here, results: &mpsc::U
                 held.span = Some(traced.span);
             }
         }
-        let (tags, answers) = waiting::hold_back(&runtime, branch, tags, answers, held, &sender);
+        let (tags, answers) = waiting::hold_back(&runtime, branch, owing.take(), answers, held, &sender);
         // The asker may have gone; then nobody waits for this.
         let _ = sender.send(Results::Local { branch, tags, answers });
     });
     if let Err(refusal) = teller.submit(Job { requests: bundle.items, reply }) {
-        metrics::counter!("florin_shed_requests_total").increment(bundle.tags.len() as u64);
-        let refused = outbound::refused(&queue_refusal(refusal));
-        let refused = bundle.tags.into_iter().map(|tag| (tag, refused.clone())).collect();
+        let tags = owed.take();
+        metrics::counter!("florin_shed_requests_total").increment(tags.len() as u64);
+        let refused = outbound::refused(&queue_refusal(refusal, is_shared));
+        let refused = tags.into_iter().map(|tag| (tag, refused.clone())).collect();
         let _ = results.send(Results::Ready(refused));
+    }
+}
+
+/// Answers that are owed to an asker: a teller that ends with the questions in its hands owes them still.
+struct Owed {
+    tags: Mutex<Vec<u64>>,
+    writes: Vec<bool>,
+    is_shared: bool,
+    results: mpsc::UnboundedSender<Results>,
+}
+
+impl Owed {
+    /// Whoever takes the tags answers.
+    fn take(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.tags.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        let tags = self.take();
+        if tags.is_empty() {
+            return;
+        }
+        let refused = |is_write| asked_again(Declined::new(unanswered(is_write)), self.is_shared);
+        let refusals = [false, true].map(|is_write| outbound::refused(&refused(is_write)));
+        let refused = tags.into_iter().zip(&self.writes);
+        let refused = refused.map(|(tag, is_write)| (tag, refusals[usize::from(*is_write)].clone())).collect();
+        // The asker may have gone; then nobody waits for this.
+        let _ = self.results.send(Results::Ready(refused));
     }
 }

@@ -9,7 +9,7 @@ use crate::journal::{JournalReader, ReadError};
 use crate::teller::Declined;
 use bank_proto::wire::stored_value::Value;
 use bank_proto::{Assignment, BranchId, ErrorCode, limits, wire};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -56,22 +56,22 @@ pub(super) async fn describe(
     }
     let _place = bank.admit_follower().map_err(|declined| outbound::status_of(&declined))?;
     let (open, assignment) = (open.clone(), bank.assignment().clone());
-    let describe = move || description(&reader(&open)?, &asked.sequences, &assignment);
+    let describe = move || description(&mut *open.reader()?, &asked.sequences, &assignment);
     let described = bank.workers().run(describe).await.map_err(|error| unreadable(branch, &error.to_string()))?;
     described.map_err(|error| unreadable(branch, &error.to_string()))
 }
 
 fn description(
-    reader: &JournalReader,
+    reader: &mut dyn JournalReader,
     sequences: &[i64],
     assignment: &Assignment,
 ) -> Result<wire::JournalDescription, ReadError> {
     let end = reader.end()?;
-    let hash = |sequence: &i64| reader.group_hash(sequence.cast_unsigned()).map(|hash| hash.0.to_vec());
+    let mut hash = |sequence: &i64| reader.group_hash(sequence.cast_unsigned()).map(|hash| hash.0.to_vec());
     Ok(wire::JournalDescription {
         last_sequence: end.sequence.cast_signed(),
         epoch: end.epoch.cast_signed(),
-        hashes: sequences.iter().map(hash).collect::<Result<_, _>>()?,
+        hashes: sequences.iter().map(&mut hash).collect::<Result<_, _>>()?,
         branches: assignment.branches(),
         founding_servers: assignment.founding_servers(),
     })
@@ -116,11 +116,12 @@ async fn send_rows(
     while next <= last {
         let (open, reader_before) = (open.clone(), opened.take());
         let read = bank.workers().run(move || {
-            let reader = match reader_before {
+            let mut reader = match reader_before {
                 Some(reader) => reader,
-                None => reader(&open)?,
+                // One of its own: a copy must not keep statements waiting.
+                None => open.reader()?,
             };
-            let rows = message(&reader, table, next, last)?;
+            let rows = message(&mut *reader, table, next, last)?;
             Ok::<_, ReadError>((reader, rows))
         });
         let message = match read.await {
@@ -145,7 +146,12 @@ async fn send_rows(
 }
 
 /// The rows of one message, in the order of their keys.
-fn message(reader: &JournalReader, table: StoredTable, first: i64, last: i64) -> Result<Vec<StoredRow>, ReadError> {
+fn message(
+    reader: &mut dyn JournalReader,
+    table: StoredTable,
+    first: i64,
+    last: i64,
+) -> Result<Vec<StoredRow>, ReadError> {
     let (mut rows, mut bytes, mut next) = (Vec::new(), 0, first);
     while bytes < MESSAGE_BYTES && next <= last {
         let mut some = reader.stored_rows(table, next, last, ROWS_PER_READ)?;
@@ -195,11 +201,6 @@ pub(super) fn relay(bank: Arc<Bank>, mut rows: tonic::Streaming<wire::StoredRows
         }
     });
     until_all_is_told(receiver)
-}
-
-/// A connection of its own: a copy must not keep statements waiting.
-fn reader(open: &OpenBranch) -> Result<JournalReader, ReadError> {
-    open.reader.lock().unwrap_or_else(PoisonError::into_inner).try_clone()
 }
 
 fn to_wire(row: StoredRow) -> wire::StoredRow {

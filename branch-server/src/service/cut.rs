@@ -4,8 +4,9 @@ mod past;
 mod wire;
 
 use self::wire as edge;
-use super::bank::{Bank, Place};
+use super::bank::Bank;
 use super::forward::Journey;
+use super::placing::Place;
 use crate::cut::{BankCut, BranchCut};
 use crate::teller::{Answer, Declined, Read, Request};
 use bank_proto::wire::{GetBranchCutRequest, TakeCutRequest};
@@ -50,12 +51,12 @@ impl Bank {
             _ => {}
         }
         let began = self.now();
-        let mut cut = self.try_cut(deadline).await?;
+        let mut cut = self.cut_in_time(deadline).await?;
         for _ in 1..TRIES {
             if cut.violations().is_empty() {
                 break;
             }
-            cut = self.try_cut(deadline).await?;
+            cut = self.cut_in_time(deadline).await?;
         }
         let cut = Arc::new(cut);
         *last = Some((began, cut.clone()));
@@ -74,7 +75,7 @@ impl Bank {
         // One after the other: each may read a whole journal.
         for (branch, sequence) in branches.zip(rows) {
             let journey = Journey { hops: 0, request_id: String::new(), deadline, trace: None };
-            let part = match self.place(branch, &journey)? {
+            let part = match self.place_in_time(branch, &journey).await? {
                 Place::Here(open) => past::books(self, open, branch, sequence).await?,
                 Place::Peer(..) => {
                     let unreachable = || Declined::new(ErrorCode::BranchUnavailable).with("branch_id", branch);
@@ -100,6 +101,16 @@ impl Bank {
         match self.place(branch, &journey)? {
             Place::Here(open) => past::books(self, open, branch, sequence).await,
             Place::Peer(..) => Err(Declined::new(ErrorCode::WrongBranch)),
+        }
+    }
+
+    /// A cut, when branches are on their way from one server to another as soon as they have arrived.
+    async fn cut_in_time(&self, deadline: Instant) -> Result<BankCut, Declined> {
+        loop {
+            match self.try_cut(deadline).await {
+                Err(declined) if declined.code == ErrorCode::BranchUnavailable && self.until_moved(deadline).await => {}
+                cut => return cut,
+            }
         }
     }
 

@@ -9,6 +9,7 @@ pub(crate) fn told_to_callers(error: &OpenBranchError) -> String {
     match error {
         OpenBranchError::Journal(error) => journal(error),
         OpenBranchError::Read(ReadError::Damaged { sequence, .. }) => row(*sequence),
+        OpenBranchError::Read(ReadError::Unavailable(_)) => "the database cannot be used now".to_owned(),
         OpenBranchError::Read(ReadError::Store(_)) => "its journal cannot be read".to_owned(),
         OpenBranchError::Row(error) => row(error.sequence),
         OpenBranchError::Chain => "its journal does not end where its chain does".to_owned(),
@@ -28,6 +29,8 @@ fn journal(error: &OpenError) -> String {
         OpenError::Lock(_) => "its directory cannot be locked",
         OpenError::Io { .. } => "its files cannot be used",
         OpenError::Store { .. } | OpenError::System { .. } => "its journal cannot be opened",
+        OpenError::Database { .. } => "the database cannot be used now",
+        OpenError::Claimed { .. } => "another server took it over",
         OpenError::Busy { .. } => "another program holds its journal open",
         OpenError::Damaged { .. } => "its journal is damaged",
         OpenError::NewerFormat { .. } => "its journal was made by a newer version",

@@ -9,7 +9,7 @@ use crate::journal::{GroupCommit, JournalReader, Row, Sequence};
 use crate::teller::Declined;
 use bank_proto::{AccountNumber, AccountSerial, BranchId, CustomerId, ErrorCode, Money, wire};
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
@@ -39,7 +39,7 @@ pub(super) fn rows(
     };
     let place = bank.admit_follower().map_err(|declined| outbound::status_of(&declined))?;
     // A connection of its own: a follower must not keep statements waiting.
-    let reader = open.reader.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
+    let reader = open.reader();
     let reader = reader.map_err(|error| unreadable(branch, &error.to_string()))?;
     let (sender, receiver) = mpsc::channel(ROWS_PER_READ);
     tokio::spawn(async move {
@@ -81,7 +81,7 @@ pub(super) fn relay(
 
 async fn send_rows(
     workers: Workers,
-    mut reader: JournalReader,
+    mut reader: Box<dyn JournalReader>,
     mut open: OpenBranch,
     branch: BranchId,
     mut next: Sequence,
@@ -94,7 +94,7 @@ async fn send_rows(
         // Seen before the journal is read: whatever becomes durable after that read wakes this up.
         open.synced.borrow_and_update();
         let read = workers.run(move || {
-            let rows = read(&mut reader, next);
+            let rows = read(&mut *reader, next);
             (reader, rows)
         });
         let Ok((given_back, rows)) = read.await else { return };
@@ -128,13 +128,13 @@ async fn send_rows(
 }
 
 /// Where the journal ends, and some of the rows from `first` up to there.
-fn read(reader: &mut JournalReader, first: Sequence) -> Result<(Sequence, Rows), String> {
+fn read(reader: &mut dyn JournalReader, first: Sequence) -> Result<(Sequence, Rows), String> {
     let newest = reader.last_sequence().map_err(|error| error.to_string())?;
     let mut rows = Vec::new();
     if first > newest {
         return Ok((newest, rows));
     }
-    let outcome = reader.for_each(first, |row, closing| {
+    let outcome = reader.for_each(first, &mut |row, closing| {
         rows.push((row, closing));
         if rows.len() >= ROWS_PER_READ { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });

@@ -57,11 +57,13 @@ impl<T> Bundle<T> {
     }
 }
 
-/// Sends operations to the server that hosts their branches, with one more hop on their journey.
+/// Sends operations to the server that hosts their branches, with one more hop on their journey. Where any server may
+/// serve any branch, no answer means that they may be elsewhere by now.
 pub(super) async fn forward(
     mut peer: BankServiceClient<Channel>,
     bundle: Bundle<wire::Operation>,
     journey: &Journey,
+    is_shared: bool,
 ) -> Vec<(u64, wire::OperationResult)> {
     let writes: Vec<bool> = bundle.items.iter().map(is_write).collect();
     let traces = bundle.spans.iter().map(|(place, span)| span.trace().to_wire(*place)).collect();
@@ -79,7 +81,10 @@ pub(super) async fn forward(
         }
         Err(_) => [false, true].map(unanswered),
     };
-    let refusals = failure.map(|code| outbound::refused(&Declined::new(code)));
+    let refusals = failure.map(|code| match Declined::new(code) {
+        declined if is_shared => outbound::refused(&declined.with(metadata::MOVING, true)),
+        declined => outbound::refused(&declined),
+    });
     let pairs = bundle.tags.into_iter().zip(writes);
     pairs.map(|(tag, is_write)| (tag, refusals[usize::from(is_write)].clone())).collect()
 }

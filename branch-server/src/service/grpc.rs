@@ -1,6 +1,6 @@
 //! The service itself: every RPC, and how each call came here.
 
-use super::bank::{Bank, Disk, Place};
+use super::bank::{Bank, Disk};
 use super::copying;
 use super::cut;
 use super::deadline::{DEFAULT_TIMEOUT, Deadline};
@@ -9,6 +9,7 @@ use super::forward::Journey;
 use super::history;
 use super::inbound;
 use super::outbound;
+use super::placing::Place;
 use super::stream;
 use crate::cut::BankCut;
 use crate::teller::{Answer, Declined, Read, Request as Asked};
@@ -17,9 +18,11 @@ use bank_proto::wire::bank_service_server::BankService;
 use bank_proto::wire::operation::Kind;
 use bank_proto::wire::operation_result::Kind as ResultKind;
 use bank_proto::{BranchId, ErrorCode, limits, metadata, wire};
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::Arc;
 use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
 
@@ -74,9 +77,12 @@ impl BankEdge {
     }
 
     /// A branch by its number, and where it is.
-    fn branch(&self, number: i64, journey: &Journey) -> Result<(BranchId, Place<'_>), Status> {
+    async fn branch(&self, number: i64, journey: &Journey) -> Result<(BranchId, Place<'_>), Status> {
         let branch = inbound::branch_id(number, self.0.assignment());
-        let placed = branch.and_then(|branch| Ok((branch, self.0.place(branch, journey)?)));
+        let placed = match branch {
+            Ok(branch) => self.0.place_in_time(branch, journey).await.map(|place| (branch, place)),
+            Err(declined) => Err(declined),
+        };
         placed.map_err(|declined| outbound::status_of(&declined))
     }
 
@@ -287,7 +293,11 @@ impl BankService for BankEdge {
         let question = request.into_inner();
         let account = inbound::account_number(&question.account_number, self.0.assignment());
         let account = account.map_err(|declined| outbound::status_of(&declined))?;
-        let place = self.0.place(account.branch(), &journey).map_err(|declined| outbound::status_of(&declined))?;
+        let place = self
+            .0
+            .place_in_time(account.branch(), &journey)
+            .await
+            .map_err(|declined| outbound::status_of(&declined))?;
         match place {
             Place::Here(branch) => history::page(&self.0, branch, account, question, journey.deadline).await,
             Place::Peer(_, peer) => {
@@ -304,7 +314,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<wire::TrialBalance>, Status> {
         let (journey, _span) = self.entered(&request, "get_trial_balance");
         let question = request.into_inner();
-        let (branch, place) = self.branch(question.branch_id, &journey)?;
+        let (branch, place) = self.branch(question.branch_id, &journey).await?;
         match place {
             Place::Here(open) => {
                 let said = self.0.ask(&open, Asked::Read(Read::TrialBalance), journey.deadline).await;
@@ -348,7 +358,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<Self::FollowJournalStream>, Status> {
         let journey = self.journey(&request);
         let question = request.into_inner();
-        let (branch, place) = self.branch(question.branch_id, &journey)?;
+        let (branch, place) = self.branch(question.branch_id, &journey).await?;
         match place {
             Place::Here(open) => {
                 let rows = follow::rows(self.0.clone(), open, branch, question)?;
@@ -369,7 +379,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<wire::JournalDescription>, Status> {
         let journey = self.journey(&request);
         let question = request.into_inner();
-        let (branch, place) = self.branch(question.branch_id, &journey)?;
+        let (branch, place) = self.branch(question.branch_id, &journey).await?;
         match place {
             Place::Here(open) => Ok(Response::new(copying::describe(&self.0, &open, branch, question).await?)),
             Place::Peer(_, peer) => {
@@ -388,7 +398,7 @@ impl BankService for BankEdge {
     ) -> Result<Response<Self::CopyJournalStream>, Status> {
         let journey = self.journey(&request);
         let question = request.into_inner();
-        let (branch, place) = self.branch(question.branch_id, &journey)?;
+        let (branch, place) = self.branch(question.branch_id, &journey).await?;
         match place {
             Place::Here(open) => {
                 let rows = copying::rows(self.0.clone(), &open, branch, &question)?;
@@ -428,12 +438,32 @@ impl BankService for BankEdge {
             };
             branches.sort_by_key(|branch| (branch.branch_id, !serves(branch)));
             branches.dedup_by_key(|branch| branch.branch_id);
+            // One that is on its way from one server to another is nobody's to tell of.
+            let told: BTreeSet<u32> = branches.iter().map(|branch| branch.branch_id).collect();
+            branches.extend((1..=self.0.assignment().branches()).filter(|branch| !told.contains(branch)).map(
+                |branch| wire::Branch {
+                    branch_id: branch,
+                    state: wire::BranchState::Unavailable.into(),
+                    detail: "it is on its way from one server to another".to_owned(),
+                    ..wire::Branch::default()
+                },
+            ));
+            branches.sort_by_key(|branch| branch.branch_id);
         }
         Ok(Response::new(wire::ListBranchesResponse {
             branches,
             audit: Some(outbound::audit(self.0.last_audit().get())),
             disk: self.0.disk().map(|Disk { free_bytes, reserve_bytes }| wire::Disk { free_bytes, reserve_bytes }),
         }))
+    }
+
+    type FollowServedBranchesStream = ReceiverStream<Result<wire::ServedBranches, Status>>;
+
+    async fn follow_served_branches(
+        &self,
+        _: Request<wire::FollowServedBranchesRequest>,
+    ) -> Result<Response<Self::FollowServedBranchesStream>, Status> {
+        Ok(Response::new(self.0.clone().served_branches()))
     }
 
     async fn batch(&self, request: Request<wire::BatchRequest>) -> Result<Response<wire::BatchResponse>, Status> {

@@ -8,7 +8,7 @@ use crate::teller::{Answer, Declined, Read, Request};
 use bank_proto::{AccountNumber, AccountSerial, BranchId, ErrorCode, Money, Timestamp, limits, wire};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use tonic::{Response, Status};
 
 /// Rows that one page may walk over; a filter that fits few rows makes a short page, not a long wait.
@@ -68,8 +68,8 @@ pub(super) async fn page(
         return Err(refuse(invalid("page_token", "is not one that this account gave out")));
     }
     let walk = move || {
-        let mut reader: MutexGuard<'_, JournalReader> = branch.reader.lock().unwrap_or_else(PoisonError::into_inner);
-        walk(&mut reader, account.serial(), begin, &filter)
+        let mut reader = branch.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        walk(&mut **reader, account.serial(), begin, &filter)
     };
     match bank.workers().run(walk).await {
         Ok(Ok(page)) => Ok(Response::new(wire::ListTransactionsResponse {
@@ -133,7 +133,7 @@ fn cursor(token: &str) -> Result<Option<Sequence>, Declined> {
 }
 
 fn walk(
-    reader: &mut JournalReader,
+    reader: &mut dyn JournalReader,
     account: AccountSerial,
     begin: Sequence,
     filter: &Filter,

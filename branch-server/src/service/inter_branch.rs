@@ -14,11 +14,12 @@ mod translation;
 pub(crate) use hand_over::IncomingBooks;
 pub(super) use speaking::Line;
 
-use super::bank::{Bank, Place, queue_refusal};
+use super::bank::{Bank, queue_refusal};
 use super::cut;
 use super::forward::Journey;
 use super::hosted::OpenBranch;
 use super::outbound;
+use super::placing::Place;
 use crate::moving::Leaving;
 use crate::teller::{Answered, Declined, Job};
 use crate::transfers::{Greeted, Heard, Message, arrival, ask_of_peer, heard};
@@ -174,5 +175,6 @@ fn ask(
     reply: impl FnOnce(Vec<Answered>) + Send + 'static,
 ) -> Result<(), Declined> {
     let job = Job { requests: arrival(message), reply: Box::new(move |answers, _| reply(answers)) };
-    open.teller.submit_settlement(job).map_err(queue_refusal)
+    // The lane asks again whatever is said.
+    open.teller.submit_settlement(job).map_err(|refusal| queue_refusal(refusal, false))
 }

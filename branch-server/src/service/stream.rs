@@ -93,6 +93,7 @@ async fn pump_in(
                 operation: operation.operation.unwrap_or_default(),
                 deadline: now + timeout,
                 trace: None,
+                may_be_done: false,
             }
         });
         let mut operations: Vec<Tagged> = operations.collect();

@@ -16,6 +16,7 @@ use super::request::{Asked, Job, Key, Order, Request, Served};
 use super::rows::{self, Books};
 use crate::derived::{ById, TransactionIds};
 use crate::environment::Clock;
+use crate::journal::postgres::SharedFiles;
 use crate::journal::{AppendError, Channel, Journal, PersonalName, Row, Sequence};
 use crate::ledger::{Arrival, Command, Entries, Entry, Ledger, PairFault};
 use crate::planted::{Bug, is_planted};
@@ -40,6 +41,8 @@ pub struct Desk {
     /// The epochs under which other branches have greeted since this one was opened.
     greeted: BTreeMap<BranchId, u64>,
     group: Group,
+    /// A batch failed: the books in memory are not those that are stored.
+    has_failed: bool,
 }
 
 /// What the current batch adds to the journal.
@@ -94,6 +97,7 @@ impl Desk {
             cuts: Cuts::default(),
             greeted: BTreeMap::new(),
             group: Group::default(),
+            has_failed: false,
         }
     }
 
@@ -103,10 +107,16 @@ impl Desk {
         self.ledger.limit_clearing(minor_units);
     }
 
-    /// The books as bytes, as the last group commit left them.
+    /// Gives what is derived from here on to whoever serves the branch next, too.
+    pub(crate) fn share(&mut self, shared: Option<SharedFiles>) {
+        self.ids.share(shared);
+    }
+
+    /// The books as bytes, as the last group commit left them; None when a batch failed, for then what stands in memory
+    /// is more than that.
     #[must_use]
-    pub fn snapshot(&self) -> Vec<u8> {
-        crate::derived::encode(&self.ledger, self.booked_at)
+    pub fn snapshot(&self) -> Option<Vec<u8>> {
+        (!self.has_failed).then(|| crate::derived::encode(&self.ledger, self.booked_at))
     }
 
     /// The journal.
@@ -122,6 +132,12 @@ impl Desk {
     /// # Errors
     /// [`Fatal`]: nothing of the batch was answered and nothing may be served any more.
     pub fn serve(&mut self, jobs: Vec<Job>) -> Result<BatchReport, Fatal> {
+        let served = self.serve_batch(jobs);
+        self.has_failed |= served.is_err();
+        served
+    }
+
+    fn serve_batch(&mut self, jobs: Vec<Job>) -> Result<BatchReport, Fatal> {
         let began = self.clock.instant();
         self.booked_at = self.booked_at.max(self.clock.now());
         self.take_cut_for(&jobs);
@@ -185,7 +201,8 @@ impl Desk {
     /// One group commit of all that the batch decided. The group is empty afterwards.
     fn commit(&mut self) -> Result<(), AppendError> {
         let Group { rows, names, firsts } = &mut self.group;
-        let outcome = if rows.is_empty() { Ok(()) } else { self.journal.append(rows, names) };
+        // What is told without a group commit must be the newest all the same.
+        let outcome = if rows.is_empty() { self.journal.confirm() } else { self.journal.append(rows, names) };
         if outcome.is_ok() {
             self.ledger.commit();
             self.row_booked_at = rows.last().map_or(self.row_booked_at, |row| row.booked_at);

@@ -1,5 +1,5 @@
-//! A branch's directory -> a desk that may serve: snapshot, then the journal's tail, every row of it
-//! checked.
+//! A branch's journal, and what was derived from it -> a desk that may serve: snapshot, then the journal's tail,
+//! every row of it checked.
 
 use super::desk::Desk;
 use super::fold::{Fold, Folded, ids_of};
@@ -7,7 +7,7 @@ use super::rows::RowError;
 use crate::derived::{self, TransactionIds};
 use crate::environment::Clock;
 use crate::journal::Channel;
-use crate::journal::{Journal, JournalReader, JournalSettings, OpenError, ReadError, SqliteJournal};
+use crate::journal::{Journal, JournalReader, JournalSettings, OpenError, ReadError, Sequence, SqliteJournal};
 use crate::planted::{Bug, is_planted};
 use bank_proto::BranchId;
 use std::ops::ControlFlow;
@@ -19,7 +19,7 @@ pub struct OpenedBranch {
     /// Its teller's desk.
     pub desk: Desk,
     /// A reader beside it.
-    pub reader: JournalReader,
+    pub reader: Box<dyn JournalReader>,
     /// The rows that were folded, rather than taken from the snapshot.
     pub folded_rows: u64,
 }
@@ -51,14 +51,17 @@ impl OpenBranchError {
     pub fn may_pass(&self) -> bool {
         match self {
             OpenBranchError::Journal(error) => error.may_pass(),
-            OpenBranchError::Files(_) => true,
+            OpenBranchError::Files(_) | OpenBranchError::Read(ReadError::Unavailable(_)) => true,
             OpenBranchError::Read(_) | OpenBranchError::Row(_) | OpenBranchError::Chain => false,
         }
     }
 }
 
-/// Opens a branch, or founds it when its directory is empty. `decorate` may put something between
-/// the desk and its journal; a bank in earnest puts nothing there.
+/// A journal that its one writer has opened, and a reader beside it.
+pub type OpenedJournal = (Box<dyn Journal>, Box<dyn JournalReader>);
+
+/// Opens a branch whose journal is in its directory, or founds it when the directory is empty. `decorate` may put
+/// something between the desk and its journal; a bank in earnest puts nothing there.
 ///
 /// # Errors
 /// Why the branch must not serve; another branch may.
@@ -69,18 +72,34 @@ pub fn open_branch(
     clock: Arc<dyn Clock>,
     decorate: impl FnOnce(SqliteJournal) -> Box<dyn Journal>,
 ) -> Result<OpenedBranch, OpenBranchError> {
+    open_with(directory, branch, clock, |known_sequence| {
+        let settings = JournalSettings { known_sequence, ..JournalSettings::new(branch, branches) };
+        let journal = SqliteJournal::open(directory, settings)?;
+        let reader = Box::new(journal.reader()?);
+        Ok((decorate(journal), reader))
+    })
+}
+
+/// Opens a branch, wherever its journal is. `directory` has what was derived from it; `open` is told up to which row
+/// that goes, for a journal that ends before it has lost rows.
+///
+/// # Errors
+/// Why the branch must not serve; another branch may.
+pub(crate) fn open_with(
+    directory: &Path,
+    branch: BranchId,
+    clock: Arc<dyn Clock>,
+    open: impl FnOnce(Sequence) -> Result<OpenedJournal, OpenBranchError>,
+) -> Result<OpenedBranch, OpenBranchError> {
     let snapshot = derived::read_snapshot(directory, branch);
-    let known_sequence = derived::known_sequence(directory, snapshot.as_ref());
-    let settings = JournalSettings { known_sequence, ..JournalSettings::new(branch, branches) };
-    let journal = SqliteJournal::open(directory, settings)?;
-    let mut reader = journal.reader()?;
+    let (journal, mut reader) = open(derived::known_sequence(directory, snapshot.as_ref()))?;
     let (mut ids, covered) = TransactionIds::open(directory, branch)?;
     let begin = snapshot.unwrap_or_else(Folded::empty);
     let begin_sequence = begin.sequence;
     // Ids that the runs do not cover come from rows that the snapshot may.
     let mut fold = Fold::from(branch, begin);
     let mut failure: Option<OpenBranchError> = None;
-    reader.for_each(begin_sequence.min(covered) + 1, |row, closing| {
+    reader.for_each(begin_sequence.min(covered) + 1, &mut |row, closing| {
         let taken = (|| {
             let is_forgotten = is_planted(Bug::ExpiredInbox) && row.channel == Channel::Branch;
             if row.sequence > covered && !is_forgotten {
@@ -107,6 +126,6 @@ pub fn open_branch(
         return Err(OpenBranchError::Chain);
     }
     let folded_rows = folded.sequence - begin_sequence;
-    let desk = Desk::new(branch, folded.ledger, decorate(journal), ids, clock, folded.booked_at);
+    let desk = Desk::new(branch, folded.ledger, journal, ids, clock, folded.booked_at);
     Ok(OpenedBranch { desk, reader, folded_rows })
 }

@@ -1,7 +1,7 @@
 //! The write-ahead log stays short under load, whoever reads meanwhile.
 
 use crate::rows::{append, open, settings};
-use branch_server::journal::{Journal as _, JournalSettings, SqliteJournal};
+use branch_server::journal::{Journal as _, JournalReader as _, JournalSettings, SqliteJournal};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MIB: u64 = 1024 * 1024;

@@ -52,6 +52,10 @@ impl<J: Journal> Journal for CrashImages<J> {
         outcome
     }
 
+    fn confirm(&mut self) -> Result<(), AppendError> {
+        self.journal.confirm()
+    }
+
     fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
         self.journal.read(first, limit)
     }

@@ -2,7 +2,7 @@
 
 use crate::rows::{append, change, open, rows};
 use bank_proto::{AccountSerial, TransactionKey};
-use branch_server::journal::{ChainHash, GroupCommit, Journal as _, ReadError};
+use branch_server::journal::{ChainHash, GroupCommit, Journal as _, JournalReader as _, ReadError};
 use std::ops::ControlFlow;
 
 #[test]
@@ -47,7 +47,7 @@ fn every_group_commit_is_chained_to_the_one_before() {
     let mut reader = journal.reader().expect("a reader").try_clone().expect("another");
     let (mut head, mut group, mut groups) = (ChainHash::default(), Vec::new(), 0);
     reader
-        .for_each(1, |row, closing| {
+        .for_each(1, &mut |row, closing| {
             group.push(row);
             if let Some(closing) = closing {
                 let expected = GroupCommit::seal(crate::rows::branch(), closing.epoch, head, &group, &mut Vec::new());
@@ -102,6 +102,6 @@ fn a_row_that_means_nothing_is_named() {
 #[test]
 fn a_journal_that_is_not_there_cannot_be_read() {
     let directory = tempfile::tempdir().expect("a directory");
-    let missing = branch_server::journal::JournalReader::open(directory.path());
+    let missing = branch_server::journal::SqliteReader::open(directory.path());
     assert!(matches!(missing, Err(ReadError::Store(_))));
 }

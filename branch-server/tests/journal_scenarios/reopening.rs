@@ -2,7 +2,9 @@
 
 use crate::rows::{append, branch, open, rows, settings};
 use bank_proto::{BranchId, CustomerId};
-use branch_server::journal::{Journal as _, JournalSettings, OpenError, PersonalName, SqliteJournal};
+use branch_server::journal::{
+    Journal as _, JournalReader as _, JournalSettings, OpenError, PersonalName, SqliteJournal,
+};
 
 #[test]
 fn what_was_appended_is_there_after_reopening() {
@@ -147,7 +149,7 @@ fn personal_names_are_kept_beside_the_rows() {
     journal.append(&rows(0, 1), &[name("Ada")]).expect("an append");
     journal.append(&rows(1, 1), &[name("Ada Lovelace")]).expect("an append");
     assert_eq!(journal.personal_name(customer).expect("a look").as_deref(), Some("Ada Lovelace"));
-    let reader = journal.reader().expect("a reader");
+    let mut reader = journal.reader().expect("a reader");
     assert_eq!(reader.personal_name(customer).expect("a look").as_deref(), Some("Ada Lovelace"));
     assert_eq!(reader.personal_name(branch().namesake()).expect("a look"), None);
 }

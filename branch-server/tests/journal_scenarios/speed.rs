@@ -3,7 +3,7 @@
 //! `cargo test --release -p branch-server --test journal_scenarios -- --ignored --nocapture speed`
 
 use crate::rows::{rows, settings};
-use branch_server::journal::{Journal as _, Row, SqliteJournal};
+use branch_server::journal::{Journal as _, JournalReader as _, Row, SqliteJournal};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -62,7 +62,7 @@ fn speed_of_reading_it_all() {
     }
     let mut reader = journal.reader().expect("a reader");
     let (mut count, start) = (0_u32, Instant::now());
-    let counting = reader.for_each(1, |_, _| {
+    let counting = reader.for_each(1, &mut |_, _| {
         count += 1;
         ControlFlow::Continue(())
     });

@@ -1,8 +1,13 @@
-//! A whole bank of branch servers in one process, on real ports.
+//! A whole bank of branch servers in one process, on real ports, its books in files or in a database.
 
+pub(crate) use crate::store::is_shared;
+use crate::store::store_in;
 use bank_proto::wire::bank_service_client::BankServiceClient;
-use bank_proto::{ErrorCode, wire};
-use branch_server::{LogFormat, Running, Settings, Store, TlsSettings, start};
+use bank_proto::{BranchId, ErrorCode, wire};
+use branch_server::journal::PostgresStore;
+use branch_server::verify::{Books, Database, Report, VerifyError};
+use branch_server::{LogFormat, PostgresUrl, Running, Settings, Store, TlsSettings, start};
+use std::path::Path;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tonic::transport::Channel;
@@ -35,6 +40,9 @@ impl TestBank {
             let server = bank.start_changed(ordinal, listener, &change).await;
             bank.servers.push(server);
         }
+        if is_shared() {
+            bank.wait_until_open().await;
+        }
         bank
     }
 
@@ -43,10 +51,57 @@ impl TestBank {
         self.start_changed(ordinal, listener, &|_| {}).await
     }
 
+    /// The books, for whoever proves them.
+    pub(crate) fn books(&self) -> TestBooks {
+        TestBooks(match store(self.directory.path()) {
+            Store::Sqlite(data) => Books::Directory(data),
+            Store::Postgres(PostgresUrl(url)) => {
+                let store = PostgresStore::new(&url, None, None, "florin test").expect("a store");
+                Books::Database(Database::new(store))
+            }
+        })
+    }
+
+    /// Deletes what is derived from the journal of a branch of a stopped bank.
+    pub(crate) fn forget_derived(&self, branch: u32) {
+        let data = match store(self.directory.path()) {
+            Store::Sqlite(data) => data,
+            Store::Postgres(PostgresUrl(url)) => {
+                let sql = format!("DELETE FROM florin.derived WHERE branch = {branch}");
+                let delete = move || postgres::Client::connect(&url, postgres::NoTls)?.batch_execute(&sql);
+                std::thread::spawn(delete).join().expect("a thread").expect("deleted");
+                return;
+            }
+        };
+        for entry in std::fs::read_dir(data.join(format!("branch-{branch:04}"))).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("derived")) {
+                std::fs::remove_file(path).expect("deleted");
+            }
+        }
+    }
+
+    /// Waits until every branch is served by some server.
+    async fn wait_until_open(&self) {
+        let mut client = self.client(0).await;
+        loop {
+            let question = wire::ListBranchesRequest { local_only: false };
+            let branches = client.list_branches(question).await.expect("branches").into_inner().branches;
+            let is_served = |branch: &wire::Branch| {
+                matches!(branch.state(), wire::BranchState::Open | wire::BranchState::Uninitialized)
+            };
+            if branches.len() == 10 && branches.iter().all(is_served) {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
     async fn start_changed(&self, ordinal: u32, listener: TcpListener, change: &impl Fn(&mut Settings)) -> Running {
         let mut settings = Settings {
             listen: listener.local_addr().expect("an address"),
-            store: Store::Sqlite(self.directory.path().to_owned()),
+            store: store(self.directory.path()),
+            cache: self.directory.path().join("cache"),
             server_ordinal: ordinal,
             peers: self.peers.clone(),
             ..settings()
@@ -67,6 +122,26 @@ impl TestBank {
             server.stop().await;
         }
         TestBank::start_in(self.directory, count).await
+    }
+}
+
+/// The books of a bank of ten branches.
+pub(crate) struct TestBooks(Books);
+
+impl TestBooks {
+    /// What a branch proves to hold.
+    pub(crate) fn verify(&self, branch: BranchId) -> Result<Report, VerifyError> {
+        // Reading a database waits, which a thread of a runtime may not.
+        std::thread::scope(|scope| scope.spawn(|| self.0.verify(branch, 10, |_, _| {})).join()).expect("a proof")
+    }
+}
+
+/// Where the books of the bank that has this directory are.
+fn store(directory: &Path) -> Store {
+    let named = store_in(directory);
+    match named.strip_prefix("sqlite:") {
+        Some(directory) => Store::Sqlite(directory.into()),
+        None => Store::Postgres(PostgresUrl(named)),
     }
 }
 
@@ -95,6 +170,9 @@ pub(crate) fn settings() -> Settings {
     Settings {
         listen: ([127, 0, 0, 1], 0).into(),
         store: Store::Sqlite("nowhere".into()),
+        store_authority: None,
+        store_password_file: None,
+        cache: "nowhere".into(),
         branches: 10,
         server_ordinal: 0,
         operations_listen: None,

@@ -50,13 +50,12 @@ async fn refused<T: std::fmt::Debug>(
 
 /// Every branch proves itself from its journal, and all tell one story.
 pub(crate) async fn stop_and_verify(bank: TestBank) {
+    let books = bank.books();
     for server in bank.servers {
         server.stop().await;
     }
     let branches = (1..=10).map(|number| BranchId::new(number).expect("a branch"));
-    let reports = branches.map(|branch| {
-        verify::branch(bank.directory.path(), branch, 10, |_, _| {}).expect("the branch is whole").crossings
-    });
+    let reports = branches.map(|branch| books.verify(branch).expect("the branch is whole").crossings);
     verify::agree(&reports.collect::<Vec<_>>()).expect("one story");
 }
 
@@ -115,16 +114,11 @@ async fn what_became_of_a_hold_is_told_for_ever() {
         for (id, before) in [&open, &partly, &captured, &released].into_iter().zip(before) {
             assert_eq!(shown(&mut client, id).await, before, "round {round}");
         }
-        for server in bank.servers {
+        for server in bank.servers.drain(..) {
             server.stop().await;
         }
         if round == 1 {
-            for entry in std::fs::read_dir(bank.directory.path().join("branch-0002")).expect("a directory") {
-                let path = entry.expect("an entry").path();
-                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("derived")) {
-                    std::fs::remove_file(path).expect("removed");
-                }
-            }
+            bank.forget_derived(2);
         }
         bank = TestBank::start_in(bank.directory, 2).await;
     }

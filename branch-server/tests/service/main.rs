@@ -22,6 +22,8 @@ mod reversals;
 mod secure_bank;
 #[path = "../journal_scenarios/small_disk.rs"]
 mod small_disk;
+#[path = "../../../proto/tests/support/store.rs"]
+mod store;
 mod tls;
 mod tls_files;
 mod transfers;

@@ -1,11 +1,10 @@
 //! Reversals of transfers between branches: the payee's branch sends the money back, once, or says no.
 
-use crate::bank::{TestBank, code, deposit, withdraw};
+use crate::bank::{TestBank, TestBooks, code, deposit, withdraw};
 use crate::reversals::{newest, refused, reverse};
 use crate::transfers::{Client, account_of, balance, check_books, end_of, open_bank, transfer, without_waiting};
 use bank_proto::{BranchId, ErrorCode, wire};
 use branch_server::verify;
-use std::path::Path;
 use tokio::net::TcpListener;
 use wire::TransferState;
 
@@ -38,10 +37,10 @@ fn cause(status: &tonic::Status) -> (Option<ErrorCode>, String) {
 }
 
 /// Every branch's story, and that all of them fit together with nothing under way.
-fn prove(data: &Path) {
+fn prove(books: &TestBooks) {
     let stories = (1..=10).map(|number| {
         let branch = BranchId::new(number).expect("a branch");
-        verify::branch(data, branch, 10, |_, _| {}).expect("sound").crossings
+        books.verify(branch).expect("sound").crossings
     });
     let agreement = verify::agree(&stories.collect::<Vec<_>>()).expect("one story");
     assert_eq!(agreement.in_flight, 0);
@@ -82,7 +81,7 @@ async fn the_payees_branch_sends_the_money_back_once() {
     }
     check_books(&mut client, "0").await;
     let bank = bank.restart().await;
-    prove(bank.directory.path());
+    prove(&bank.books());
     let mut client = bank.client(0).await;
     check_books(&mut client, "0").await;
 }
@@ -108,7 +107,7 @@ async fn money_that_is_gone_is_not_given_back_and_a_new_id_may_try_again() {
     assert_eq!(code(&refused(&mut client, reverse(&original)).await), Some(ErrorCode::AlreadyReversed));
     assert_eq!((balance(&mut client, 1).await, balance(&mut client, 2).await), ("1000.00".into(), "0.99".into()));
     check_books(&mut client, "0").await;
-    prove(bank.directory.path());
+    prove(&bank.books());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +179,7 @@ async fn a_reversal_under_way_survives_both_ends_and_lets_no_other_begin() {
     }
     assert_eq!((balance(&mut client, 4).await, balance(&mut client, 5).await), ("0.00".into(), "990.00".into()));
     check_books(&mut client, "0").await;
-    prove(bank.directory.path());
+    prove(&bank.books());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -203,5 +202,5 @@ async fn fifty_callers_get_the_money_back_once() {
     ended(&mut client, &order).await.expect("reversed");
     assert_eq!((balance(&mut client, 1).await, balance(&mut client, 2).await), ("1000.00".into(), "1000.00".into()));
     check_books(&mut client, "0").await;
-    prove(bank.directory.path());
+    prove(&bank.books());
 }

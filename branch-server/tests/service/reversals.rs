@@ -1,6 +1,6 @@
 //! Reversals over real ports: the same money the other way, once per transaction, for ever.
 
-use crate::bank::{code, deposit, initialize, withdraw};
+use crate::bank::{TestBooks, code, deposit, initialize, withdraw};
 use crate::transfers::{Client, balance, open_bank, transfer};
 use bank_proto::{BranchId, ErrorCode, TransactionId, wire};
 use branch_server::verify;
@@ -26,9 +26,9 @@ pub(crate) async fn newest(client: &mut Client, account: &str, kind: &str) -> wi
     client.list_transactions(question).await.expect("a page").into_inner().entries.remove(0)
 }
 
-fn proved(directory: &std::path::Path) -> verify::Report {
+fn proved(books: &TestBooks) -> verify::Report {
     let branch = BranchId::new(1).expect("a branch");
-    verify::branch(directory, branch, 10, |_, _| {}).expect("sound")
+    books.verify(branch).expect("sound")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -150,7 +150,7 @@ async fn fifty_callers_reverse_one_transaction_once_and_a_restart_remembers_it()
     let again = client.reverse(order.clone()).await.expect("a replay").into_inner();
     assert_eq!(again, wire::Reversal { replayed: true, ..first.clone() });
 
-    let running = proved(bank.directory.path());
+    let running = proved(&bank.books());
     let mut bank = bank.restart().await;
     for derived_goes in [true, false] {
         let mut client = bank.client(0).await;
@@ -160,16 +160,10 @@ async fn fifty_callers_reverse_one_transaction_once_and_a_restart_remembers_it()
         for server in bank.servers.drain(..) {
             server.stop().await;
         }
-        let branch = bank.directory.path().join("branch-0001");
         if derived_goes {
-            for entry in std::fs::read_dir(&branch).expect("a directory") {
-                let path = entry.expect("an entry").path();
-                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("derived.")) {
-                    std::fs::remove_file(path).expect("deleted");
-                }
-            }
+            bank.forget_derived(1);
         }
-        assert!(proved(bank.directory.path()).transactions > running.transactions);
+        assert!(proved(&bank.books()).transactions > running.transactions);
         bank = crate::bank::TestBank::start_in(bank.directory, 1).await;
     }
 }

@@ -147,6 +147,9 @@ impl Servers {
         let settings = Settings {
             listen: address,
             store: Store::Sqlite(self.disk(server)),
+            store_authority: None,
+            store_password_file: None,
+            cache: self.disk(server),
             branches: BRANCHES,
             server_ordinal: server,
             operations_listen: None,

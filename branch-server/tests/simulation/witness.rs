@@ -207,6 +207,10 @@ impl Journal for Watched {
         }
     }
 
+    fn confirm(&mut self) -> Result<(), AppendError> {
+        self.journal.confirm()
+    }
+
     fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
         self.journal.read(first, limit)
     }

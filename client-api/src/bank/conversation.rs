@@ -2,6 +2,7 @@
 
 use super::LineState;
 use super::queue::Queue;
+use super::routes::{Routes, Way};
 use super::wire;
 use crate::environment::Entropy;
 use axum::http::Uri;
@@ -32,6 +33,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
+/// How soon an order is sent again whose branch is on its way from one server to another.
+const AGAIN: Duration = Duration::from_millis(50);
+
 /// The number of none: the queue counts from 1, and takes nothing out for another one than the present.
 const NO_CONVERSATION: u64 = 0;
 
@@ -40,13 +44,19 @@ pub(super) struct Line {
     queue: Arc<Queue>,
     channel: Channel,
     is_connected: Arc<AtomicBool>,
-    keeper: AbortHandle,
+    tasks: [AbortHandle; 2],
 }
 
 impl Line {
-    /// Starts the conversation with the server at the other end of the channel, called `server` in logs. It
-    /// goes on until the line is dropped.
-    pub(super) fn open(server: String, channel: Channel, queue: Arc<Queue>, entropy: Entropy) -> Line {
+    /// Starts the conversation with the server at the other end of the channel, called `server` in logs: it is line
+    /// number `place` of those that `routes` knows. It goes on until the line is dropped.
+    pub(super) fn open(
+        server: String,
+        channel: Channel,
+        queue: Arc<Queue>,
+        entropy: Entropy,
+        (place, routes): (usize, Arc<Routes>),
+    ) -> Line {
         let is_connected = Arc::new(AtomicBool::new(false));
         let keeper = Keeper {
             queue: Arc::clone(&queue),
@@ -54,9 +64,17 @@ impl Line {
             is_connected: Arc::clone(&is_connected),
             entropy,
             server,
+            place,
+            routes: Arc::clone(&routes),
         };
         let keeper = tokio::spawn(keeper.run()).abort_handle();
-        Line { queue, channel, is_connected, keeper }
+        let listener = tokio::spawn(listen(channel.clone(), place, routes)).abort_handle();
+        Line { queue, channel, is_connected, tasks: [keeper, listener] }
+    }
+
+    /// The line, as the others see it.
+    pub(super) fn way(&self) -> Way {
+        Way { queue: Arc::downgrade(&self.queue), is_connected: Arc::clone(&self.is_connected) }
     }
 
     pub(super) fn queue(&self) -> &Arc<Queue> {
@@ -76,7 +94,7 @@ impl Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.tasks.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -105,6 +123,8 @@ struct Keeper {
     is_connected: Arc<AtomicBool>,
     entropy: Entropy,
     server: String,
+    place: usize,
+    routes: Arc<Routes>,
 }
 
 impl Keeper {
@@ -123,6 +143,8 @@ impl Keeper {
                     "a branch server is still not reached"
                 );
             }
+            // Where another server can see to it, nobody waits for this one.
+            self.routes.leave(self.place);
             tokio::time::sleep(pause(failures, self.entropy.draw())).await;
             failures = failures.saturating_add(1);
         }
@@ -141,9 +163,32 @@ impl Keeper {
         self.is_connected.store(true, Ordering::Relaxed);
         while let Some(answers) = incoming.message().await? {
             *failures = 0;
-            self.queue.settle(answers);
+            let again = self.queue.settle(answers, Instant::now());
+            if !again.is_empty() {
+                let queue = Arc::clone(&self.queue);
+                tokio::spawn(async move {
+                    tokio::time::sleep(AGAIN).await;
+                    queue.send_again(&again);
+                });
+            }
         }
         Err(tonic::Status::unavailable("the server ended the conversation"))
+    }
+}
+
+/// Hears which branches a server serves, for as long as any server may serve any branch.
+async fn listen(channel: Channel, place: usize, routes: Arc<Routes>) {
+    loop {
+        if let Ok(told) = client(channel.clone()).follow_served_branches(wire::FollowServedBranchesRequest {}).await {
+            let mut told = told.into_inner();
+            while let Ok(Some(served)) = told.message().await {
+                routes.claim(place, served.any_server, &served.branch_ids);
+                if !served.any_server {
+                    return;
+                }
+            }
+        }
+        tokio::time::sleep(LONGEST_PAUSE).await;
     }
 }
 
@@ -222,7 +267,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_conversation_that_was_refused_takes_no_orders() {
-        let queue = Arc::new(Queue::new(10));
+        let queue = Arc::new(Queue::new(10, Routes::new(10)));
         let number = queue.begin_conversation();
         let customer = CustomerId::new(1).expect("a customer");
         let id = TransactionId { branch: BranchId::new(1).expect("a branch"), key: TransactionKey(1) };

@@ -214,6 +214,14 @@ impl Order {
         }
     }
 
+    /// The branch that carries it out, in a bank of so many; None when there is nothing to carry out.
+    pub(super) fn branch(&self, branches: u32) -> Option<BranchId> {
+        match &self.asked {
+            Asked::One(operation, _) => Some(operation.owner(branches)),
+            Asked::Linked(operations) => operations.first().map(|(operation, _)| operation.owner(branches)),
+        }
+    }
+
     /// How many operations it is.
     pub(super) fn weight(&self) -> usize {
         match &self.asked {

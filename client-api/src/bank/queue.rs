@@ -6,13 +6,16 @@
 //! was not answered goes back to the front and is sent again under the same ids.
 
 use super::operation::Order;
+use super::routes::Routes;
 use super::wire;
 use crate::answer::Replied;
 use crate::problem::Problem;
-use bank_proto::ErrorCode;
+use bank_proto::{BranchId, ErrorCode};
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -20,11 +23,16 @@ use tokio::time::Instant;
 /// smallest entries of metadata cost most), so a message stays below the 4 MiB that a branch server takes.
 const MESSAGE_OPERATIONS: usize = 512;
 
+/// With less time left than this, an order is not sent again: its caller is told.
+const LAST_MOMENT: Duration = Duration::from_millis(150);
+
 /// The orders for one branch server.
 pub(super) struct Queue {
     orders: Mutex<Orders>,
     /// How many orders may be here, waiting or unanswered.
     capacity: usize,
+    /// The other lines, to which orders may have moved.
+    routes: Arc<Routes>,
 }
 
 #[derive(Default)]
@@ -34,7 +42,6 @@ struct Orders {
     /// Ids not yet sent in the current conversation, first come first; those of callers who gave up are
     /// skipped when their turn comes.
     waiting: VecDeque<u64>,
-    last_id: u64,
     /// Counts conversations, so that what is left of a broken one takes nothing any more.
     conversation: u64,
     /// Wakes the current conversation when there is something to send.
@@ -48,6 +55,8 @@ struct Entry {
     is_sent: bool,
     /// In this or an earlier conversation: from then on nobody knows whether it was done.
     was_ever_sent: bool,
+    /// It was sent and its answer was lost: a server that says now that nothing was done does not know.
+    may_be_done: bool,
     answer: oneshot::Sender<wire::Answered>,
 }
 
@@ -62,8 +71,8 @@ pub(super) struct Waiting {
 }
 
 impl Queue {
-    pub(super) fn new(capacity: usize) -> Queue {
-        Queue { orders: Mutex::new(Orders::default()), capacity }
+    pub(super) fn new(capacity: usize, routes: Arc<Routes>) -> Queue {
+        Queue { orders: Mutex::new(Orders::default()), capacity, routes }
     }
 
     /// Takes one order in.
@@ -100,10 +109,9 @@ impl Queue {
 
     fn admit(self: &Arc<Queue>, orders: &mut Orders, order: Order, deadline: Instant) -> Waiting {
         let (sender, answer) = oneshot::channel();
-        orders.last_id += 1;
-        let id = orders.last_id;
+        let id = 1 + self.routes.ids.fetch_add(1, Ordering::Relaxed);
         let is_write = order.is_write();
-        let entry = Entry { order, deadline, is_sent: false, was_ever_sent: false, answer: sender };
+        let entry = Entry { order, deadline, is_sent: false, was_ever_sent: false, may_be_done: false, answer: sender };
         orders.entries.insert(id, entry);
         orders.waiting.push_back(id);
         Waiting { queue: Arc::clone(self), id, deadline, is_write, answer, is_settled: false }
@@ -113,10 +121,11 @@ impl Queue {
     /// conversation's number.
     pub(super) fn begin_conversation(&self) -> u64 {
         let mut orders = self.lock();
+        orders.entries.retain(|_, entry| !entry.answer.is_closed());
         let mut unsent: Vec<u64> = orders.entries.keys().copied().collect();
         unsent.sort_unstable();
         orders.waiting = unsent.into();
-        orders.entries.values_mut().for_each(|entry| entry.is_sent = false);
+        orders.entries.values_mut().for_each(Entry::lose_answer);
         orders.conversation += 1;
         let number = orders.conversation;
         // What is left of the last conversation learns that it is over.
@@ -149,6 +158,10 @@ impl Queue {
         let mut room = MESSAGE_OPERATIONS;
         while let Some(id) = waiting.pop_front() {
             // What is linked is not torn apart: it waits for the next message, which has room for it.
+            if entries.get(&id).is_some_and(|entry| entry.answer.is_closed()) {
+                entries.remove(&id);
+                continue;
+            }
             let weight = entries.get(&id).map_or(0, |entry| entry.order.weight());
             if weight > room {
                 waiting.push_front(id);
@@ -171,13 +184,24 @@ impl Queue {
     }
 
     /// Hands the answers of one message to those who wait for them. Answers that nobody waits for any more
-    /// are dropped.
-    pub(super) fn settle(&self, message: wire::Answers) {
+    /// are dropped. Returns the orders whose branch was on its way to another server and that are to be sent
+    /// again: see [`Queue::send_again`].
+    pub(super) fn settle(&self, message: wire::Answers, now: Instant) -> Vec<u64> {
         let mut settled = Vec::with_capacity(message.results.len());
+        let mut again = Vec::new();
         let mut orders = self.lock();
         for result in message.results {
-            if let Some(entry) = orders.entries.remove(&result.correlation_id) {
-                settled.push((entry.answer, result.result));
+            let id = result.correlation_id;
+            if wire::is_moving(result.result.as_ref())
+                && let Some(entry) = orders.entries.get_mut(&id)
+                && entry.deadline.checked_duration_since(now).is_some_and(|left| left > LAST_MOMENT)
+            {
+                entry.may_be_done |= entry.order.is_write() && wire::is_unknown(result.result.as_ref());
+                entry.is_sent = false;
+                again.push(id);
+            } else if let Some(entry) = orders.entries.remove(&id) {
+                let result = result.result;
+                settled.push((entry.answer, if entry.may_be_done { wire::doubtful(result) } else { result }));
             }
         }
         drop(orders);
@@ -185,6 +209,47 @@ impl Queue {
             // The caller may just have given up.
             let _ = caller.send(answer);
         }
+        again
+    }
+
+    /// Puts orders back that were answered with the request to ask again.
+    pub(super) fn send_again(&self, ids: &[u64]) {
+        let mut orders = self.lock();
+        let Orders { entries, waiting, .. } = &mut *orders;
+        // One that moved to another line, or was sent in another conversation meanwhile, is not here to be sent.
+        let is_here = |id: &&u64| entries.get(id).is_some_and(|entry| !entry.is_sent) && !waiting.contains(id);
+        let back: Vec<u64> = ids.iter().filter(is_here).copied().collect();
+        waiting.extend(back);
+        let sender = orders.sender.take();
+        drop(orders);
+        sender.inspect(Waker::wake_by_ref);
+    }
+
+    /// Gives the orders of some branches to another line, unanswered ones too: they have their ids. `is_first` says
+    /// which of the two comes first where both are locked. Returns how many they were.
+    pub(super) fn give(&self, other: &Queue, is_first: bool, branches: u32, which: impl Fn(BranchId) -> bool) -> usize {
+        let (mut from, mut to) = if is_first {
+            let from = self.lock();
+            (from, other.lock())
+        } else {
+            let to = other.lock();
+            (self.lock(), to)
+        };
+        let is_meant = |entry: &Entry| entry.order.branch(branches).is_some_and(&which);
+        let mut ids: Vec<u64> = from.entries.iter().filter(|(_, entry)| is_meant(entry)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        for id in &ids {
+            if let Some(mut entry) = from.entries.remove(id) {
+                entry.lose_answer();
+                to.entries.insert(*id, entry);
+                to.waiting.push_back(*id);
+            }
+        }
+        drop(from);
+        let sender = to.sender.take();
+        drop(to);
+        sender.inspect(Waker::wake_by_ref);
+        ids.len()
     }
 
     /// How many orders wait to be sent, and how many were sent and not answered.
@@ -196,12 +261,24 @@ impl Queue {
 
     /// Takes an order back. None when it is answered already, else whether it was ever sent.
     fn withdraw(&self, id: u64) -> Option<bool> {
-        self.lock().entries.remove(&id).map(|entry| entry.was_ever_sent)
+        let take = |queue: &Queue| queue.lock().entries.remove(&id).map(|entry| entry.was_ever_sent);
+        match take(self) {
+            None if self.routes.any_server() => self.routes.queues().find_map(|queue| take(&queue)),
+            found => found,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Orders> {
         // No code that can panic runs under the lock.
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    /// Whatever was sent is not answered any more, and will be sent again.
+    fn lose_answer(&mut self) {
+        self.may_be_done |= self.is_sent && self.order.is_write();
+        self.is_sent = false;
     }
 }
 
@@ -240,15 +317,7 @@ impl Waiting {
     }
 
     fn unanswered(&self, was_sent: bool) -> Problem {
-        if self.is_write && was_sent {
-            Problem::new(
-                ErrorCode::OutcomeUnknown,
-                "the branch did not answer in time; it may or may not have done this; \
-                 repeat the request with the same Idempotency-Key to learn it",
-            )
-        } else {
-            unavailable()
-        }
+        if self.is_write && was_sent { Problem::new(ErrorCode::OutcomeUnknown, wire::UNKNOWN) } else { unavailable() }
     }
 }
 

@@ -130,7 +130,10 @@ impl Bank {
 
     /// Any server can ask all others.
     fn any_line(&self) -> Result<&Line, Problem> {
-        self.lines.first().ok_or_else(|| Problem::new(ErrorCode::BranchUnavailable, "no branch server is known"))
+        let connected = self.lines.iter().find(|line| line.state().connected);
+        connected
+            .or(self.lines.first())
+            .ok_or_else(|| Problem::new(ErrorCode::BranchUnavailable, "no branch server is known"))
     }
 
     fn line_of(&self, branch: BranchId) -> Result<&Line, Problem> {

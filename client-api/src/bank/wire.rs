@@ -19,8 +19,50 @@ pub(super) type Message = proto::BatchStreamRequest;
 pub(super) type Answers = proto::BatchStreamResponse;
 pub(super) type Answered = Option<proto::OperationResult>;
 pub(super) use books::{audit, bank_trial_balance, positions, trial_balance};
+pub(super) use proto::FollowServedBranchesRequest;
 pub(super) use proto::{GetBankTrialBalanceRequest, GetTrialBalanceRequest, ListPositionsRequest};
 pub(super) use proto::{ListBranchesRequest, ListTransactionsRequest};
+
+/// Whether a branch was on its way from one server to another, so that the order is to be sent again.
+pub(super) fn is_moving(result: Option<&proto::OperationResult>) -> bool {
+    failure(result).is_some_and(|failure| failure.metadata.contains_key(bank_proto::metadata::MOVING))
+}
+
+/// Whether it is not known what became of an order.
+pub(super) fn is_unknown(result: Option<&proto::OperationResult>) -> bool {
+    failure(result).is_some_and(|failure| failure.code == ErrorCode::OutcomeUnknown.as_str())
+}
+
+/// The answer to an order that may have been done when it was sent before: a server that did nothing now does not know
+/// of that, but whatever comes from the books is true of it, for they know its id.
+pub(super) fn doubtful(result: Answered) -> Answered {
+    use ErrorCode::{BranchUnavailable, DeadlineExceeded, Overloaded, WrongBranch};
+    let code = failure(result.as_ref()).and_then(|failure| ErrorCode::from_text(&failure.code));
+    match code {
+        Some(BranchUnavailable | DeadlineExceeded | Overloaded | WrongBranch) => {
+            let failure = proto::Failure {
+                code: ErrorCode::OutcomeUnknown.as_str().to_owned(),
+                message: UNKNOWN.to_owned(),
+                ..proto::Failure::default()
+            };
+            Some(proto::OperationResult { kind: Some(proto::operation_result::Kind::Failure(failure)) })
+        }
+        _ => result,
+    }
+}
+
+/// Why an order, or the first of some that are linked, was not done.
+fn failure(result: Option<&proto::OperationResult>) -> Option<&proto::Failure> {
+    match result?.kind.as_ref()? {
+        proto::operation_result::Kind::Failure(failure) => Some(failure),
+        proto::operation_result::Kind::Linked(linked) => failure(linked.results.first()),
+        _ => None,
+    }
+}
+
+/// What a caller is told of a write that nobody knows the outcome of.
+pub(super) const UNKNOWN: &str = "the branch did not answer in time; it may or may not have done this; \
+    repeat the request with the same Idempotency-Key to learn it";
 
 /// The door by which all of these came in.
 const CHANNEL: &str = "http";

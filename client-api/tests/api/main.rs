@@ -33,6 +33,8 @@ mod repeats;
 mod resources;
 mod reversals;
 mod scripted;
+#[path = "../../../proto/tests/support/store.rs"]
+mod store;
 mod support;
 mod traces;
 mod transfer_refusals;

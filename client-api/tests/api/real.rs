@@ -1,5 +1,6 @@
-//! A whole bank: real branch servers on free ports, their data in a temporary directory.
+//! A whole bank: real branch servers on free ports, its books in a temporary directory or database.
 
+use crate::store::{is_shared, store_in};
 use crate::support::{Api, listener};
 use branch_server::{Running, Settings};
 use clap::Parser;
@@ -45,6 +46,9 @@ impl RealBank {
             running.push(Some(branch_server::start(settings, listener).await.expect("a branch server")));
         }
         let api = Api::start(&addresses, flags).await;
+        if is_shared() {
+            until_open(&api).await;
+        }
         RealBank { api, addresses, servers: running, flags: server_flags, directory }
     }
 
@@ -79,11 +83,20 @@ impl RealBank {
     }
 }
 
+/// Waits until some server serves every branch.
+async fn until_open(api: &Api) {
+    while api.get("/health").await.json()["status"] != "healthy" {
+        tokio::task::yield_now().await;
+    }
+}
+
 fn settings(directory: &TempDir, addresses: &[SocketAddr], ordinal: usize, flags: &[String]) -> Settings {
     let peers: Vec<String> = addresses.iter().map(|address| format!("http://{address}")).collect();
-    let store = format!("sqlite:{}", directory.path().display());
+    let store = store_in(directory.path());
+    let cache = directory.path().join("cache").display().to_string();
+    let (ordinal, peers) = (ordinal.to_string(), peers.join(","));
     let words =
-        ["branch-server", "--store", &store, "--server-ordinal", &ordinal.to_string(), "--peers", &peers.join(",")]
+        ["branch-server", "--store", &store, "--cache", &cache, "--server-ordinal", &ordinal, "--peers", &peers]
             .map(str::to_owned);
     CommandLine::try_parse_from(words.iter().chain(flags)).expect("flags").settings
 }

@@ -292,6 +292,15 @@ impl BankService for Service {
             None => self.call(),
         }
     }
+    type FollowServedBranchesStream = Pin<Box<dyn Stream<Item = Result<ServedBranches, Status>> + Send>>;
+
+    async fn follow_served_branches(
+        &self,
+        _: Request<FollowServedBranchesRequest>,
+    ) -> Result<Response<Self::FollowServedBranchesStream>, Status> {
+        // As a server of a version before this call.
+        Err(Status::unimplemented(""))
+    }
     async fn batch(&self, _: Request<BatchRequest>) -> Result<Response<BatchResponse>, Status> {
         self.call()
     }

@@ -67,6 +67,11 @@ impl Run {
         self.count
     }
 
+    /// The name of its file.
+    pub(super) fn name(&self) -> String {
+        self.name.name()
+    }
+
     pub(super) fn last(&self) -> Sequence {
         self.name.last
     }

@@ -1,6 +1,7 @@
 //! Why a branch's journal refuses to open.
 
 use crate::journal::lock::LockError;
+use bank_proto::BranchId;
 use std::path::{Path, PathBuf};
 
 /// Why a journal was not opened. Nothing was changed; the branch must not serve.
@@ -100,6 +101,18 @@ pub enum OpenError {
         /// How many this one has.
         expected: u32,
     },
+    /// The database is not there, or did not do what it was told. Try again later.
+    #[error("the database cannot be used now: {what}")]
+    Database {
+        /// What it said.
+        what: String,
+    },
+    /// Another server took the branch over at the same moment.
+    #[error("branch {branch} was taken over by another server")]
+    Claimed {
+        /// The branch.
+        branch: BranchId,
+    },
     /// The branch moved to another server; this copy must never serve again.
     #[error("{} is retired: the branch moved to server {server}, where its books go on", path.display())]
     Retired {
@@ -140,6 +153,8 @@ impl OpenError {
             OpenError::Io { .. }
             | OpenError::System { .. }
             | OpenError::Busy { .. }
+            | OpenError::Database { .. }
+            | OpenError::Claimed { .. }
             | OpenError::Lock(LockError::Io { .. }) => true,
             OpenError::Lock(LockError::Held { .. })
             | OpenError::Store { .. }

@@ -6,7 +6,7 @@ use super::opening::{self, State};
 use super::stored::{StoredTable, stored_rows};
 use super::{JOURNAL_FILE, OpenError, ReadError, branch_row};
 use crate::journal::tide::Mark;
-use crate::journal::{ChainHash, GroupCommit, Row, Sequence, checkpoint};
+use crate::journal::{ChainHash, JournalReader, Row, Sequence, Visit, checkpoint};
 use bank_proto::{AccountSerial, BranchId, CustomerId};
 use rusqlite::{CachedStatement, Connection, OpenFlags, OptionalExtension as _};
 use std::ops::ControlFlow;
@@ -20,23 +20,23 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 ///
 /// Every call is one short read transaction, so that the write-ahead log can be emptied in between.
 #[derive(Debug)]
-pub struct JournalReader {
+pub struct SqliteReader {
     connection: Connection,
     directory: PathBuf,
     rows: RowReader,
 }
 
-impl JournalReader {
+impl SqliteReader {
     /// Opens the journal in a branch's directory for reading, whoever owns the branch.
     ///
     /// # Errors
     /// There is no journal, or it cannot be opened.
-    pub fn open(directory: &Path) -> Result<JournalReader, ReadError> {
+    pub fn open(directory: &Path) -> Result<SqliteReader, ReadError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(directory.join(JOURNAL_FILE), flags).map_err(failed)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
         connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF;").map_err(failed)?;
-        Ok(JournalReader { connection, directory: directory.to_owned(), rows: RowReader::default() })
+        Ok(SqliteReader { connection, directory: directory.to_owned(), rows: RowReader::default() })
     }
 
     /// Checks what the hash chain does not cover: that the journal is of this branch of a bank of so
@@ -50,69 +50,27 @@ impl JournalReader {
         branch_row::check(&self.connection, &path, branch, branches)?;
         branch_row::check_epoch(&self.connection, &path, mark)
     }
+}
 
-    /// The branch's directory.
-    #[must_use]
-    pub fn directory(&self) -> &Path {
-        &self.directory
+impl JournalReader for SqliteReader {
+    fn try_clone(&self) -> Result<Box<dyn JournalReader>, ReadError> {
+        Ok(Box::new(SqliteReader::open(&self.directory)?))
     }
 
-    /// Another reader of the same journal, for another thread.
-    ///
-    /// # Errors
-    /// As [`JournalReader::open`].
-    pub fn try_clone(&self) -> Result<JournalReader, ReadError> {
-        JournalReader::open(&self.directory)
-    }
-
-    /// The last row that is durable; 0 in an empty journal.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn last_sequence(&self) -> Result<Sequence, ReadError> {
+    fn last_sequence(&mut self) -> Result<Sequence, ReadError> {
         last_sequence(&self.connection).map_err(failed)
     }
 
-    /// Up to `limit` rows from `first` on, in order.
-    ///
-    /// # Errors
-    /// The store failed, or a row is damaged.
-    pub fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
+    fn read(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
         read(&self.connection, &mut self.rows, first, limit)
     }
 
-    /// One row, if the journal is that long.
-    ///
-    /// # Errors
-    /// The store failed, or the row is damaged.
-    pub fn row(&mut self, sequence: Sequence) -> Result<Option<Row>, ReadError> {
+    fn row(&mut self, sequence: Sequence) -> Result<Option<Row>, ReadError> {
         let mut statement = row_statement(&self.connection)?;
         one_row(&mut statement, &mut self.rows, sequence)
     }
 
-    /// All rows of the transaction whose first row is `first`; empty when there is no such row.
-    ///
-    /// # Errors
-    /// The store failed, or a row is damaged.
-    pub fn transaction(&mut self, first: Sequence) -> Result<Vec<Row>, ReadError> {
-        let mut found: Vec<Row> = Vec::new();
-        self.for_each(first, |row, _| match found.first() {
-            Some(begun) if begun.transaction != row.transaction => ControlFlow::Break(()),
-            _ => {
-                found.push(row);
-                ControlFlow::Continue(())
-            }
-        })?;
-        Ok(found)
-    }
-
-    /// An account's rows, newest first, from `newest` on: up to `limit`, along the chain that each
-    /// row has to the one before it. Where the walk may go on is in the last row's
-    /// `debit_previous` or `credit_previous`.
-    ///
-    /// # Errors
-    /// The store failed, a row is damaged, or the chain leads to a row of other accounts.
-    pub fn history(&mut self, account: AccountSerial, newest: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
+    fn history(&mut self, account: AccountSerial, newest: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
         // One read transaction for the walk, so that its pages are looked up once.
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
         let mut statement = row_statement(&transaction)?;
@@ -134,42 +92,21 @@ impl JournalReader {
         Ok(found)
     }
 
-    /// Every row from `first` on with what closes its group commit, until `visit` breaks or the
-    /// journal ends. The whole walk is one read transaction: keep it short.
-    ///
-    /// # Errors
-    /// The store failed, or a row is damaged.
-    pub fn for_each(
-        &mut self,
-        first: Sequence,
-        visit: impl FnMut(Row, Option<GroupCommit>) -> ControlFlow<()>,
-    ) -> Result<(), ReadError> {
+    fn for_each(&mut self, first: Sequence, visit: &mut Visit<'_>) -> Result<(), ReadError> {
         for_each(&self.connection, &mut self.rows, first, visit)
     }
 
-    /// How far the journal goes, for a copy.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn end(&self) -> Result<End, ReadError> {
+    fn end(&mut self) -> Result<End, ReadError> {
         let State { last_sequence, epoch, .. } = opening::state(&self.connection).map_err(failed)?;
         Ok(End { sequence: last_sequence, epoch })
     }
 
-    /// The hash of the group commit that a row closes; all zero when it closes none.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn group_hash(&self, sequence: Sequence) -> Result<ChainHash, ReadError> {
+    fn group_hash(&mut self, sequence: Sequence) -> Result<ChainHash, ReadError> {
         opening::group_hash(&self.connection, sequence).map_err(failed)
     }
 
-    /// Up to `limit` rows of a table with keys from the first to the last, as they are stored.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn stored_rows(
-        &self,
+    fn stored_rows(
+        &mut self,
         table: StoredTable,
         first: i64,
         last: i64,
@@ -178,24 +115,16 @@ impl JournalReader {
         stored_rows(&self.connection, table, first, last, limit).map_err(failed)
     }
 
-    /// The bytes that the write-ahead log takes on disk: how far the writer's checkpoints are behind.
-    #[must_use]
-    pub fn wal_bytes(&self) -> u64 {
+    fn wal_bytes(&mut self) -> u64 {
         checkpoint::wal_bytes(&checkpoint::wal_path(&self.directory.join(JOURNAL_FILE)))
     }
 
-    /// The bytes that the journal itself takes on disk.
-    #[must_use]
-    pub fn journal_bytes(&self) -> u64 {
+    fn journal_bytes(&mut self) -> u64 {
         // By its name: opening the file and closing it again would drop the locks that SQLite has on it.
         std::fs::metadata(self.directory.join(JOURNAL_FILE)).map_or(0, |metadata| metadata.len())
     }
 
-    /// The personal name of a customer, if one was given and not erased.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn personal_name(&self, customer: CustomerId) -> Result<Option<String>, ReadError> {
+    fn personal_name(&mut self, customer: CustomerId) -> Result<Option<String>, ReadError> {
         personal_name(&self.connection, customer)
     }
 }
@@ -220,7 +149,7 @@ pub(super) fn read(
 ) -> Result<Vec<Row>, ReadError> {
     let mut found = Vec::new();
     if limit > 0 {
-        for_each(connection, rows, first, |row, _| {
+        for_each(connection, rows, first, &mut |row, _| {
             found.push(row);
             if found.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
@@ -232,7 +161,7 @@ pub(super) fn for_each(
     connection: &Connection,
     rows: &mut RowReader,
     first: Sequence,
-    mut visit: impl FnMut(Row, Option<GroupCommit>) -> ControlFlow<()>,
+    visit: &mut Visit<'_>,
 ) -> Result<(), ReadError> {
     let sql = select_rows!("WHERE sequence >= ?1 ORDER BY sequence");
     let mut statement = connection.prepare_cached(sql).map_err(failed)?;

@@ -148,16 +148,8 @@ fn create(connection: &mut Connection, branch: BranchId, branches: u32) -> rusql
 /// Fills the table `currency`, at every opening, since a newer program may know more currencies.
 pub(super) fn fill_currencies(connection: &Connection) -> rusqlite::Result<()> {
     let mut insert = connection.prepare("INSERT OR IGNORE INTO currency (code, decimals) VALUES (?1, ?2)")?;
-    let letters = || b'A'..=b'Z';
-    for first in letters() {
-        for second in letters() {
-            for third in letters() {
-                let code = [first, second, third];
-                if let Ok(Ok(currency)) = std::str::from_utf8(&code).map(str::parse::<Currency>) {
-                    insert.execute((currency.code(), currency.decimals()))?;
-                }
-            }
-        }
+    for currency in Currency::all() {
+        insert.execute((currency.code(), currency.decimals()))?;
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use crate::service::hosted::OpenBranch;
 use crate::teller::{Declined, Fold, Folded, RowError};
 use bank_proto::{BranchId, ErrorCode, Timestamp};
 use std::ops::ControlFlow;
-use std::sync::PoisonError;
+use std::path::Path;
 
 /// Rows that one read of the journal takes: reads are short, so that the write-ahead log can be emptied.
 const ROWS_PER_READ: u64 = 20_000;
@@ -36,8 +36,8 @@ pub(super) async fn books(
     // Whole books stand in memory meanwhile: one at a time.
     let place = bank.admit_past().await?;
     let folded = bank.workers().run(move || {
-        let reader = open.reader.lock().unwrap_or_else(PoisonError::into_inner).try_clone()?;
-        let folded = fold(reader, branch, sequence);
+        let reader = open.reader()?;
+        let folded = fold(reader, &open.derived, branch, sequence);
         drop(place);
         folded
     });
@@ -54,19 +54,24 @@ pub(super) async fn books(
     }
 }
 
-fn fold(mut reader: JournalReader, branch: BranchId, sequence: Sequence) -> Result<BranchCut, PastError> {
+fn fold(
+    mut reader: Box<dyn JournalReader>,
+    derived: &Path,
+    branch: BranchId,
+    sequence: Sequence,
+) -> Result<BranchCut, PastError> {
     if sequence == 0 {
         return Ok(BranchCut::of(&Ledger::default(), 0, Timestamp(i64::MIN)));
     }
     if sequence > reader.last_sequence()? {
         return Err(PastError::NoSuchRow);
     }
-    let snapshot = derived::read_snapshot(reader.directory(), branch).filter(|kept| kept.sequence <= sequence);
+    let snapshot = derived::read_snapshot(derived, branch).filter(|kept| kept.sequence <= sequence);
     let mut fold = Fold::from(branch, snapshot.unwrap_or_else(Folded::empty));
     while fold.sequence() < sequence {
         let begin = fold.sequence();
         let mut failure = None;
-        reader.for_each(begin + 1, |row, closing| {
+        reader.for_each(begin + 1, &mut |row, closing| {
             let closes = closing.is_some();
             if let Err(error) = fold.take(row, closing) {
                 failure = Some(error);

@@ -1,7 +1,8 @@
 //! The payees' end of the conversation with another server: what comes in goes to the tellers, and their answers
 //! go out as soon as they are known.
 
-use super::super::bank::{Bank, Place};
+use super::super::bank::Bank;
+use super::super::placing::Place;
 use super::super::{forward::Journey, outbound, own_words};
 use super::{TIMEOUT, ask, translation};
 use crate::teller::{Answered, Declined};
@@ -95,15 +96,38 @@ fn listen(bank: &Bank, message: wire::PairMessage, answers: &mpsc::UnboundedSend
         let Place::Here(open) = bank.place(destination, &journey)? else {
             return Err(Declined::new(ErrorCode::WrongBranch));
         };
-        let (epoch, sender) = (open.epoch, answers.clone());
-        ask(&open, &message, move |answers| {
-            // The other server may have gone; the outcomes are stored all the same.
-            let _ = sender.send(Answer { correlation_id, said: Ok(Said { destination, epoch, answers }) });
-        })
+        let epoch = open.epoch;
+        let mut owed = Owed { correlation_id, answers: Some(answers.clone()) };
+        let asked = ask(&open, &message, move |answers| owed.tell(Ok(Said { destination, epoch, answers })));
+        // What no teller took has been answered with the end of what was owed.
+        drop(asked);
+        Ok(())
     });
     if let Err(declined) = asked {
         // Nobody listens only when the conversation is over.
         let _ = answers.send(Answer { correlation_id, said: Err(declined) });
+    }
+}
+
+/// An answer that is owed: a teller that ends with the question in its hands owes it still, and without it this
+/// conversation would have a place less for ever.
+struct Owed {
+    correlation_id: u64,
+    answers: Option<mpsc::UnboundedSender<Answer>>,
+}
+
+impl Owed {
+    fn tell(&mut self, said: Result<Said, Declined>) {
+        if let Some(answers) = self.answers.take() {
+            // The other server may have gone; the outcomes are stored all the same.
+            let _ = answers.send(Answer { correlation_id: self.correlation_id, said });
+        }
+    }
+}
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.tell(Err(Declined::new(ErrorCode::BranchUnavailable)));
     }
 }
 

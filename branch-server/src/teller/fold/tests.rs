@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::environment::{Clock, SystemClock};
-use crate::journal::{Channel, Journal, JournalReader};
+use crate::journal::{Channel, Journal, JournalReader as _, SqliteReader};
 use crate::ledger::{AskedAmount, Command, Payee, Product, Target};
 use crate::teller::opening::open_branch;
 use crate::teller::{Asked, Caller, Job, Key, Order, Request};
@@ -90,7 +90,7 @@ fn rows() -> Vec<Row> {
         let answers = answers.try_recv().expect("an answer");
         assert!(!matches!(answers[0].answer, crate::teller::Answer::Refused(_)), "order {key}: {answers:?}");
     }
-    JournalReader::open(directory.path()).and_then(|mut reader| reader.read(1, 99)).expect("rows")
+    SqliteReader::open(directory.path()).and_then(|mut reader| reader.read(1, 99)).expect("rows")
 }
 
 /// Seals rows as one group commit and makes books of them.
