@@ -184,16 +184,25 @@ async fn stop_all(services: Vec<Service>, grace: Duration) {
 
 fn server_launch(directory: &Directory, addresses: &Addresses, ordinal: usize) -> Launch {
     let address = addresses.grpc[ordinal];
-    let store = format!("sqlite:{}", directory.path().display());
-    let arguments = [
+    let mut arguments = vec![
         ("--listen", address.to_string()),
-        ("--store", store),
         ("--branches", directory.branches().to_string()),
         ("--server-ordinal", ordinal.to_string()),
         ("--peers", addresses.grpc_urls()),
     ];
+    let variables = match directory.store() {
+        Some(store) => {
+            arguments.push(("--cache", directory.path().join("cache").display().to_string()));
+            store.variables()
+        }
+        None => {
+            arguments.push(("--store", format!("sqlite:{}", directory.path().display())));
+            Vec::new()
+        }
+    };
     Launch::new("branch-server", format!("branch-server-{ordinal}"), address, &directory.logs(), &arguments)
         .with_network_threads(network_threads())
+        .with_variables(variables)
 }
 
 fn api_launch(directory: &Directory, addresses: &Addresses) -> Launch {

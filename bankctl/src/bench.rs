@@ -33,6 +33,7 @@ use crate::bank::directory::DirectoryError;
 use crate::exit::{self, Exit};
 use crate::interrupts::Interrupts;
 use crate::output;
+use crate::shared_store::SharedStoreError;
 use std::io;
 use std::process::ExitCode;
 
@@ -48,6 +49,8 @@ enum BenchError {
     Addresses(#[from] AddressError),
     #[error(transparent)]
     Data(#[from] DirectoryError),
+    #[error(transparent)]
+    Store(#[from] SharedStoreError),
     #[error("the bank does not start: {0}")]
     Start(#[from] StartError),
     #[error("no HTTP client, or no answer from the bank: {0}")]
@@ -70,6 +73,7 @@ impl BenchError {
             BenchError::Runtime(_) | BenchError::Signals(_) | BenchError::AllFailed(_) => Exit::Internal,
             BenchError::Addresses(error) => error.exit(),
             BenchError::Data(error) => error.exit(),
+            BenchError::Store(error) => error.exit(),
             BenchError::Start(error) => error.exit(),
             BenchError::Directory { .. } | BenchError::Http(_) | BenchError::Grpc(_) | BenchError::Interrupted => {
                 Exit::Unavailable

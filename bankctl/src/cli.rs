@@ -1,6 +1,6 @@
 //! The commands and their arguments.
 
-use crate::{backup, bench, completions, moves, replay, restore, status, up, verify};
+use crate::{backup, bench, completions, move_store, moves, replay, restore, status, up, verify};
 use clap::{Parser, Subcommand};
 
 /// A whole bank on this machine, and the tools to try it, measure it and prove it.
@@ -36,6 +36,8 @@ pub(crate) enum Command {
     Restore(restore::Arguments),
     /// Say which branch server keeps which branch from now on; the servers bring it about when they start with it.
     Move(moves::Arguments),
+    /// Move the books of a stopped bank out of their files into an empty PostgreSQL database, proved on both sides.
+    MoveStore(move_store::Arguments),
     /// Measure the bank next to its own yardsticks.
     Bench(bench::Arguments),
     /// Print a completion script for a shell.

@@ -7,8 +7,10 @@
 //! - [`verify`]: re-derives everything from the journals and says whether it agrees
 //! - [`backup`], [`restore`]: copies of a bank's journals as of one moment, and a bank out of them
 //! - [`moves`]: which branch server keeps which branch
+//! - [`move_store`]: the books of a bank in files, into a database
 //! - [`mod@bench`]: the load generator with its own yardsticks
 //! - [`bank`]: a bank as child processes: ports, data directory, watching, stopping
+//! - [`shared_store`]: the PostgreSQL database that the branch servers of a bank share
 //! - [`api`]: questions to the client API of a running bank
 //! - [`http`]: the client for it, with the authorities that are trusted
 //! - [`exit`], [`output`], [`interrupts`]: exit codes, printing, Ctrl-C
@@ -24,10 +26,12 @@ mod completions;
 mod exit;
 mod http;
 mod interrupts;
+mod move_store;
 mod moves;
 mod output;
 mod replay;
 mod restore;
+mod shared_store;
 mod status;
 mod up;
 mod verify;
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Some(Command::Backup(arguments)) => backup::run(&arguments, cli.json),
         Some(Command::Restore(arguments)) => restore::run(&arguments, cli.json),
         Some(Command::Move(arguments)) => moves::run(&arguments, cli.json),
+        Some(Command::MoveStore(arguments)) => move_store::run(&arguments, cli.json),
         Some(Command::Bench(arguments)) => bench::run(&arguments, cli.json),
         Some(Command::Completions(arguments)) => completions::run(&arguments),
         Some(Command::BranchServer(settings)) => branch_server::run(*settings),

@@ -9,6 +9,7 @@ use crate::bank::{Bank, StartError};
 use crate::exit::{self, Exit};
 use crate::interrupts::Interrupts;
 use crate::output;
+use crate::shared_store::StoreArguments;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +25,9 @@ pub(crate) struct Arguments {
     /// The directory that keeps the bank's data; made when it is missing.
     #[arg(long, env = "FLORIN_DATA", default_value = "./data", value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// A database instead of files: `--data` then has the logs, and what can be made again.
+    #[command(flatten)]
+    pub(crate) store: StoreArguments,
     /// Where the client API listens; loopback only, port 0 for any free one.
     #[arg(long, env = "FLORIN_HTTP", default_value = "127.0.0.1:5002", value_name = "ADDRESS")]
     pub(crate) http: SocketAddr,
@@ -85,7 +89,9 @@ async fn up(arguments: &Arguments, json: bool) -> Result<(), UpError> {
     let mut interrupts = Interrupts::listen().map_err(UpError::Signals)?;
     let screen = Screen::new();
     let addresses = Addresses::plan(arguments.http, arguments.grpc, arguments.servers)?;
-    let directory = Directory::take(&arguments.data, arguments.branches)?;
+    let (data, branches, store) = (arguments.data.clone(), arguments.branches, arguments.store.clone());
+    let taking = move || Directory::take_for(&data, branches, store.shared()?);
+    let directory = tokio::task::spawn_blocking(taking).await.map_err(|error| UpError::Runtime(error.into()))??;
     let free = wait_until_free(&addresses, &directory, &screen).await;
     if let Err(error) = free {
         screen.rest();

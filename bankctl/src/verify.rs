@@ -2,6 +2,7 @@
 
 use crate::exit::{self, Exit};
 use crate::output;
+use crate::shared_store::{SharedStore, SharedStoreError, StoreArguments};
 use bank_proto::BranchId;
 use branch_server::data_directory::{BankFile, branch_directory};
 use branch_server::journal::sqlite::{Retirement, retirement};
@@ -16,6 +17,8 @@ pub(crate) struct Arguments {
     /// The data directory of a bank, stopped or running.
     #[arg(long, env = "FLORIN_DATA", default_value = "./data", value_name = "DIR")]
     data: PathBuf,
+    #[command(flatten)]
+    store: StoreArguments,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +27,8 @@ enum VerifyError {
     NoBank { path: PathBuf, error: std::io::Error },
     #[error("{path} is damaged: {error}")]
     BankFile { path: PathBuf, error: serde_json::Error },
+    #[error(transparent)]
+    Store(#[from] SharedStoreError),
 }
 
 impl VerifyError {
@@ -31,6 +36,7 @@ impl VerifyError {
         match self {
             VerifyError::NoBank { .. } => Exit::Unavailable,
             VerifyError::BankFile { .. } => Exit::Damage,
+            VerifyError::Store(error) => error.exit(),
         }
     }
 }
@@ -59,7 +65,11 @@ enum Found {
 
 /// Verifies every branch.
 pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
-    let findings = match examine(&arguments.data) {
+    let examined = arguments.store.shared().map_err(VerifyError::from).and_then(|shared| match shared {
+        Some(shared) => examine_shared(&shared),
+        None => examine(&arguments.data),
+    });
+    let findings = match examined {
         Ok(findings) => findings,
         Err(error) => return exit::failed(error.exit(), &error),
     };
@@ -100,7 +110,35 @@ pub(crate) fn run(arguments: &Arguments, as_json: bool) -> ExitCode {
 
 /// Whether the books in this data directory agree: what was checked, or what is wrong first.
 pub(crate) fn books(data: &Path) -> Result<String, String> {
-    let Books { findings, transfers } = examine(data).map_err(|error| error.to_string())?;
+    summary(examine(data))
+}
+
+/// The same of the books in a database.
+pub(crate) fn books_in(shared: &SharedStore) -> Result<String, String> {
+    summary(examine_shared(shared))
+}
+
+/// What books that agree hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Proved {
+    pub(crate) branches: u32,
+    pub(crate) rows: u64,
+    pub(crate) transactions: u64,
+}
+
+/// Proves all branches of a bank that nobody writes to: every one must be there, and all must agree.
+pub(crate) fn prove(books: &verify::Books, branches: u32) -> Result<Proved, String> {
+    let Books { findings, transfers } = examine_books(books, branches, |_| None);
+    if let Some(wrong) = findings.iter().find_map(Finding::wrong) {
+        return Err(wrong);
+    }
+    transfers?;
+    let sum = |of: fn(&Report) -> u64| findings.iter().filter_map(Finding::report).map(of).sum();
+    Ok(Proved { branches, rows: sum(|report| report.rows), transactions: sum(|report| report.transactions) })
+}
+
+fn summary(examined: Result<Books, VerifyError>) -> Result<String, String> {
+    let Books { findings, transfers } = examined.map_err(|error| error.to_string())?;
     if let Some(wrong) = findings.iter().find_map(Finding::wrong) {
         return Err(wrong);
     }
@@ -118,7 +156,22 @@ fn examine(data: &Path) -> Result<Books, VerifyError> {
     let path = data.join("bank.json");
     let text = std::fs::read(&path).map_err(|error| VerifyError::NoBank { path: data.to_owned(), error })?;
     let bank: BankFile = serde_json::from_slice(&text).map_err(|error| VerifyError::BankFile { path, error })?;
-    let branches = (1..=i64::from(bank.branches)).filter_map(|number| BranchId::new(number).ok());
+    let absent = |branch| match (branch_directory(data, branch).is_dir(), successor(data, branch, bank.branches)) {
+        (false, _) => Some(Found::NotHere),
+        (true, Some(server)) => Some(Found::Moved(server)),
+        (true, None) => None,
+    };
+    Ok(examine_books(&verify::Books::Directory(data.to_owned()), bank.branches, absent))
+}
+
+fn examine_shared(shared: &SharedStore) -> Result<Books, VerifyError> {
+    let branches = shared.founded()?.ok_or_else(|| SharedStoreError::NoBank(shared.shown().to_owned()))?;
+    Ok(examine_books(&verify::Books::Database(shared.database()), branches, |_| None))
+}
+
+/// `absent` says of a branch whose books are not there where they are.
+fn examine_books(books: &verify::Books, count: u32, absent: impl Fn(BranchId) -> Option<Found>) -> Books {
+    let branches = (1..=i64::from(count)).filter_map(|number| BranchId::new(number).ok());
     let bar = output::rows_bar();
     let findings = branches.map(|branch| {
         bar.set_message(format!("branch {branch}"));
@@ -126,17 +179,13 @@ fn examine(data: &Path) -> Result<Books, VerifyError> {
             bar.set_length(all);
             bar.set_position(rows);
         };
-        let found = match (branch_directory(data, branch).is_dir(), successor(data, branch, bank.branches)) {
-            (false, _) => Found::NotHere,
-            (true, Some(server)) => Found::Moved(server),
-            (true, None) => Found::Books(Box::new(verify::branch(data, branch, bank.branches, progress))),
-        };
-        Finding { branch, found }
+        let proved = || Found::Books(Box::new(books.verify(branch, count, progress)));
+        Finding { branch, found: absent(branch).unwrap_or_else(proved) }
     });
     let mut findings: Vec<Finding> = findings.collect();
     bar.finish_and_clear();
-    let transfers = compare(data, &mut findings);
-    Ok(Books { findings, transfers })
+    let transfers = compare(books, &mut findings);
+    Books { findings, transfers }
 }
 
 /// The server to which a branch moved; None when its books are here, or nothing can be said of them.
@@ -148,13 +197,13 @@ fn successor(data: &Path, branch: BranchId, branches: u32) -> Option<u32> {
 }
 
 /// Whether the branches that are here and whole tell the same story.
-fn compare(data: &Path, findings: &mut [Finding]) -> Result<Agreement, String> {
+fn compare(books: &verify::Books, findings: &mut [Finding]) -> Result<Agreement, String> {
     let mut stories = Vec::new();
     for finding in findings {
-        if let Found::Books(books) = &mut finding.found
-            && let Ok(report) = &mut **books
+        if let Found::Books(found) = &mut finding.found
+            && let Ok(report) = &mut **found
         {
-            let later = verify::branch_later(data, report);
+            let later = books.verify_later(report);
             later.map_err(|error| format!("branch {}: {error}", finding.branch))?;
             stories.push(report.crossings.clone());
         }

@@ -1,7 +1,8 @@
 //! The data directory: one bank at a time, of a format that is known.
 
 use crate::exit::Exit;
-use branch_server::data_directory::FORMAT;
+use crate::shared_store::{SharedStore, SharedStoreError};
+use branch_server::data_directory::{FORMAT, STORED_ELSEWHERE};
 use serde::Deserialize;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -17,6 +18,8 @@ const RUNNING: &str = "running\n";
 pub(crate) struct Directory {
     path: PathBuf,
     branches: u32,
+    /// Where the books are, when not here.
+    store: Option<SharedStore>,
     lock: File,
     left_running: bool,
 }
@@ -35,6 +38,9 @@ pub(crate) enum DirectoryError {
     /// Another process holds its lock.
     #[error("the data directory {0} is in use by another bank; stop that one or choose another with --data")]
     InUse(PathBuf),
+    /// There is no bank in it.
+    #[error("there is no bank in {0}")]
+    NoBank(PathBuf),
     /// bank.json names a format that this program does not know.
     #[error("the data directory {path} was made by a newer version (format {format}; this one reads up to {FORMAT})")]
     Newer {
@@ -51,6 +57,20 @@ pub(crate) enum DirectoryError {
         /// What is wrong with it.
         error: serde_json::Error,
     },
+    /// The database that was named cannot be used.
+    #[error(transparent)]
+    Store(#[from] SharedStoreError),
+    /// The books of the bank that logs here are in a database that was not named.
+    #[error("the books of the bank in {path} are in PostgreSQL at {shown}; say so with --store")]
+    ElsewhereStored {
+        /// The directory.
+        path: PathBuf,
+        /// Where they are.
+        shown: String,
+    },
+    /// There are books here, and a database was named.
+    #[error("{0} holds the books of a bank in files; choose another directory with --data")]
+    StoredHere(PathBuf),
     /// The number of branches is fixed when a bank is founded.
     #[error("the bank in {path} was founded with {founded} branches, not {asked}; leave --branches out")]
     OtherBranches {
@@ -67,11 +87,15 @@ impl DirectoryError {
     /// The exit code.
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            DirectoryError::Unusable { .. } | DirectoryError::InUse(_) | DirectoryError::Newer { .. } => {
-                Exit::Unavailable
-            }
+            DirectoryError::Unusable { .. }
+            | DirectoryError::InUse(_)
+            | DirectoryError::NoBank(_)
+            | DirectoryError::Newer { .. } => Exit::Unavailable,
             DirectoryError::Damaged { .. } => Exit::Data,
-            DirectoryError::OtherBranches { .. } => Exit::Usage,
+            DirectoryError::Store(error) => error.exit(),
+            DirectoryError::OtherBranches { .. }
+            | DirectoryError::ElsewhereStored { .. }
+            | DirectoryError::StoredHere(_) => Exit::Usage,
         }
     }
 }
@@ -91,10 +115,48 @@ impl Directory {
     /// # Errors
     /// Why it cannot be used; nothing in it was changed.
     pub(crate) fn take(path: &Path, branches: Option<u32>) -> Result<Directory, DirectoryError> {
+        Directory::take_for(path, branches, None)
+    }
+
+    /// The same of a bank whose books may be in a database; the directory then has the logs and what can be made
+    /// again. Asking a database waits: to be done beside a runtime.
+    ///
+    /// # Errors
+    /// As [`Directory::take`], and when the books are elsewhere than was said.
+    pub(crate) fn take_for(
+        path: &Path,
+        branches: Option<u32>,
+        store: Option<SharedStore>,
+    ) -> Result<Directory, DirectoryError> {
         let unusable = |error| DirectoryError::Unusable { path: path.to_owned(), error };
         fs::create_dir_all(path).map_err(unusable)?;
         let path = fs::canonicalize(path).map_err(unusable)?;
-        let founded = founded_branches(&path)?;
+        let here = founded_branches(&path)?;
+        let note = path.join(STORED_ELSEWHERE);
+        let founded = match (&store, here) {
+            // Files that were moved there may lie beside the logs.
+            (Some(store), Some(_)) if fs::read_to_string(&note).is_ok_and(|shown| shown == store.shown()) => {
+                store.founded()?
+            }
+            (Some(_), Some(_)) => return Err(DirectoryError::StoredHere(path)),
+            (Some(store), None) => store.founded()?,
+            (None, here) => match fs::read_to_string(&note) {
+                Ok(shown) => return Err(DirectoryError::ElsewhereStored { path, shown }),
+                Err(_) => here,
+            },
+        };
+        if let Some(store) = &store {
+            fs::write(&note, store.shown()).map_err(|error| DirectoryError::Unusable { path: path.clone(), error })?;
+        }
+        Directory::hold(path, founded, branches, store)
+    }
+
+    fn hold(
+        path: PathBuf,
+        founded: Option<u32>,
+        branches: Option<u32>,
+        store: Option<SharedStore>,
+    ) -> Result<Directory, DirectoryError> {
         let branches = match (founded, branches) {
             (Some(founded), Some(asked)) if founded != asked => {
                 return Err(DirectoryError::OtherBranches { path, founded, asked });
@@ -106,7 +168,46 @@ impl Directory {
         let mut left = String::new();
         let marked = lock.read_to_string(&mut left).and_then(|_| lock.write_all(RUNNING.as_bytes()));
         marked.map_err(|error| DirectoryError::Unusable { path: path.clone(), error })?;
-        Ok(Directory { path, branches, lock, left_running: !left.is_empty() })
+        Ok(Directory { path, branches, store, lock, left_running: !left.is_empty() })
+    }
+
+    /// Takes the directory of a stopped bank whose books are to leave it for a database: a move that was interrupted
+    /// before it was done may begin again.
+    ///
+    /// # Errors
+    /// As [`Directory::take`]; and there is no bank in it.
+    pub(crate) fn take_to_leave(path: &Path, store: &SharedStore) -> Result<Directory, DirectoryError> {
+        let founded = founded_branches(path)?.ok_or_else(|| DirectoryError::NoBank(path.to_owned()))?;
+        match fs::read_to_string(path.join(STORED_ELSEWHERE)) {
+            Ok(shown) if shown != store.shown() => {
+                Err(DirectoryError::ElsewhereStored { path: path.to_owned(), shown })
+            }
+            _ => Directory::hold(path.to_owned(), Some(founded), None, None),
+        }
+    }
+
+    /// Says durably that the books have left for a database: nobody starts on these files any more.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub(crate) fn leave(&self, store: &SharedStore) -> Result<(), DirectoryError> {
+        let note = self.path.join(STORED_ELSEWHERE);
+        let write = || {
+            let mut file = File::create(&note)?;
+            file.write_all(store.shown().as_bytes())?;
+            file.sync_all()?;
+            File::open(&self.path)?.sync_all()
+        };
+        write().map_err(|error| DirectoryError::Unusable { path: self.path.clone(), error })
+    }
+
+    /// Takes that back.
+    ///
+    /// # Errors
+    /// The directory cannot be written.
+    pub(crate) fn stay(&self) -> Result<(), DirectoryError> {
+        let removed = fs::remove_file(self.path.join(STORED_ELSEWHERE));
+        removed.map_err(|error| DirectoryError::Unusable { path: self.path.clone(), error })
     }
 
     /// The directory itself.
@@ -117,6 +218,11 @@ impl Directory {
     /// How many branches the bank has, or will be founded with.
     pub(crate) fn branches(&self) -> u32 {
         self.branches
+    }
+
+    /// Where the books are, when not in this directory.
+    pub(crate) fn store(&self) -> Option<&SharedStore> {
+        self.store.as_ref()
     }
 
     /// Where the services' log files go.
@@ -221,6 +327,15 @@ mod tests {
         fs::write(root.path().join("bank.json"), "{").expect("a file");
         assert!(matches!(refusal(root.path(), None), DirectoryError::Damaged { .. }));
         assert!(!root.path().join("bank.lock").exists());
+    }
+
+    #[test]
+    fn books_in_a_database_are_not_taken_for_missing_ones() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::write(root.path().join(STORED_ELSEWHERE), "db:5432/bank").expect("a file");
+        let elsewhere = refusal(root.path(), None);
+        assert!(elsewhere.to_string().ends_with("are in PostgreSQL at db:5432/bank; say so with --store"));
+        assert_eq!(elsewhere.exit(), Exit::Usage);
     }
 
     #[test]

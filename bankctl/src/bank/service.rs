@@ -20,9 +20,18 @@ use tokio::time::Instant;
 /// How many threads a service has for the network; tokio reads it, and without it takes one per core.
 const NETWORK_THREADS: &str = "TOKIO_WORKER_THREADS";
 
-/// Variables that make a service by itself speak TLS, or listen once more.
-const OWN_TO_A_SERVICE: [&str; 6] =
-    ["TLS_CERTIFICATE", "TLS_KEY", "TLS_AUTHORITY", "HTTPS_CERTIFICATE", "HTTPS_KEY", "OPERATIONS_LISTEN"];
+/// Variables that make a service by itself speak TLS, listen once more, or keep its books in a database.
+const OWN_TO_A_SERVICE: [&str; 9] = [
+    "TLS_CERTIFICATE",
+    "TLS_KEY",
+    "TLS_AUTHORITY",
+    "HTTPS_CERTIFICATE",
+    "HTTPS_KEY",
+    "OPERATIONS_LISTEN",
+    "STORE",
+    "STORE_AUTHORITY",
+    "STORE_PASSWORD_FILE",
+];
 
 /// How to start a child.
 pub(crate) struct Launch {
@@ -31,6 +40,7 @@ pub(crate) struct Launch {
     arguments: Vec<OsString>,
     logs: std::path::PathBuf,
     network_threads: Option<usize>,
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Launch {
@@ -48,12 +58,17 @@ impl Launch {
         }
         // Read from pipes, so that a child learns of the end of its parent, however that ends.
         arguments.extend(["--exit-with-parent", "--log-format", "text"].map(OsString::from));
-        Launch { name, address, arguments, logs: logs.to_owned(), network_threads: None }
+        Launch { name, address, arguments, logs: logs.to_owned(), network_threads: None, variables: Vec::new() }
     }
 
     /// With so many threads for the network, unless the environment says TOKIO_WORKER_THREADS.
     pub(crate) fn with_network_threads(self, threads: usize) -> Launch {
         Launch { network_threads: Some(threads), ..self }
+    }
+
+    /// With variables of its own: what may be secret is no argument.
+    pub(crate) fn with_variables(self, variables: Vec<(&'static str, String)>) -> Launch {
+        Launch { variables, ..self }
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -65,6 +80,7 @@ impl Launch {
         for variable in OWN_TO_A_SERVICE {
             command.env_remove(variable);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(threads) = self.network_threads
             && std::env::var_os(NETWORK_THREADS).is_none()
         {

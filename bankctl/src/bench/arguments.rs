@@ -1,5 +1,6 @@
 //! What can be asked of `bankctl bench`.
 
+use crate::shared_store::StoreArguments;
 use clap::ValueEnum;
 use std::path::PathBuf;
 
@@ -64,6 +65,9 @@ pub(crate) struct Arguments {
     /// The running bank's branch servers in the order of their ordinals.
     #[arg(long, value_name = "URL", value_delimiter = ',', requires = "api")]
     pub(super) grpc: Vec<String>,
+    /// A PostgreSQL server: the temporary bank has its books in a new database there, which goes with it.
+    #[command(flatten)]
+    pub(super) store: StoreArguments,
     /// Where the temporary bank keeps its data meanwhile; its disk is what is measured.
     #[arg(long, default_value = ".", value_name = "DIR")]
     pub(super) dir: PathBuf,

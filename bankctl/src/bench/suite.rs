@@ -18,7 +18,6 @@ use super::target::Target;
 use super::yardstick::TwoHop;
 use crate::interrupts::Interrupts;
 use crate::output;
-use crate::verify;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -50,8 +49,8 @@ pub(super) async fn run(arguments: &Arguments, interrupts: &mut Interrupts) -> R
     let Run { target, two_hop, mut report, bar, .. } = if arguments.full { run.full(interrupts).await? } else { run };
     two_hop.stop().await;
     bar.set_message("verifying the books");
-    if let Some(root) = target.close(interrupts).await {
-        report.books = Some(verify::books(root.path()));
+    if let Some(remains) = target.close(interrupts).await {
+        report.books = Some(remains.verify().await);
     }
     bar.finish_and_clear();
     Ok(report)

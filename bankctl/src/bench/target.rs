@@ -8,6 +8,8 @@ use crate::bank::addresses::Addresses;
 use crate::bank::directory::Directory;
 use crate::bank::screen::Screen;
 use crate::interrupts::Interrupts;
+use crate::shared_store::TemporaryStore;
+use crate::verify;
 use serde_json::json;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -28,6 +30,25 @@ pub(super) struct Target {
 struct Own {
     bank: Bank,
     root: TempDir,
+    /// Where the books are, when not in files.
+    store: Option<TemporaryStore>,
+}
+
+/// What is left of a temporary bank.
+pub(super) struct Remains {
+    root: TempDir,
+    store: Option<TemporaryStore>,
+}
+
+impl Remains {
+    /// Whether the books agree; then they are deleted.
+    pub(super) async fn verify(self) -> Result<String, String> {
+        let verifying = tokio::task::spawn_blocking(move || match &self.store {
+            Some(temporary) => verify::books_in(&temporary.store),
+            None => verify::books(self.root.path()),
+        });
+        verifying.await.map_err(|error| error.to_string())?
+    }
 }
 
 impl Target {
@@ -38,10 +59,11 @@ impl Target {
             Some(url) => (url.clone(), arguments.grpc.clone(), None),
             None => {
                 let root = temporary_directory(arguments)?;
-                let bank = start(&root, arguments, interrupts).await?;
+                let store = temporary_store(arguments).await?;
+                let bank = start(&root, store.as_ref(), arguments, interrupts).await?;
                 let addresses = bank.addresses();
                 let grpc = addresses.grpc.iter().map(|address| format!("http://{address}")).collect();
-                (addresses.http_url(), grpc, Some(Own { bank, root }))
+                (addresses.http_url(), grpc, Some(Own { bank, root, store }))
             }
         };
         let client = crate::http::plain(Duration::from_secs(30))?;
@@ -78,12 +100,12 @@ impl Target {
         let own = self.own.ok_or(BenchError::NeedsOwnBank("opening a branch again"))?;
         own.bank.kill().await;
         let began = Instant::now();
-        let bank = start(&own.root, arguments, interrupts).await?;
+        let bank = start(&own.root, own.store.as_ref(), arguments, interrupts).await?;
         let took = began.elapsed();
         let grpc = bank.addresses().grpc.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>();
         let servers = Servers::connect(&grpc, self.branches).await?;
         let http = bank.addresses().http.to_string();
-        let own = Some(Own { bank, root: own.root });
+        let own = Some(Own { bank, root: own.root, store: own.store });
         Ok((Target { http, servers, grpc, own, ..self }, took))
     }
 
@@ -103,11 +125,11 @@ impl Target {
         self.own.as_ref().map(|own| own.bank.directory().path())
     }
 
-    /// Stops a temporary bank in order and hands out its data; it is deleted on drop.
-    pub(super) async fn close(self, interrupts: &mut Interrupts) -> Option<TempDir> {
-        let own = self.own?;
-        own.bank.stop(interrupts).await;
-        Some(own.root)
+    /// Stops a temporary bank in order and hands out its data.
+    pub(super) async fn close(self, interrupts: &mut Interrupts) -> Option<Remains> {
+        let Own { bank, root, store } = self.own?;
+        bank.stop(interrupts).await;
+        Some(Remains { root, store })
     }
 }
 
@@ -124,8 +146,22 @@ fn temporary_directory(arguments: &Arguments) -> Result<TempDir, BenchError> {
     root.map_err(|error| BenchError::Directory { path: path.clone(), error })
 }
 
-async fn start(root: &TempDir, arguments: &Arguments, interrupts: &mut Interrupts) -> Result<Bank, BenchError> {
-    let directory = Directory::take(root.path(), Some(arguments.branches))?;
+async fn temporary_store(arguments: &Arguments) -> Result<Option<TemporaryStore>, BenchError> {
+    let store = arguments.store.clone();
+    let made = tokio::task::spawn_blocking(move || store.shared()?.map(|store| store.temporary()).transpose());
+    Ok(made.await.map_err(|error| BenchError::Runtime(error.into()))??)
+}
+
+async fn start(
+    root: &TempDir,
+    store: Option<&TemporaryStore>,
+    arguments: &Arguments,
+    interrupts: &mut Interrupts,
+) -> Result<Bank, BenchError> {
+    let (path, branches) = (root.path().to_owned(), Some(arguments.branches));
+    let store = store.map(|temporary| temporary.store.clone());
+    let taking = tokio::task::spawn_blocking(move || Directory::take_for(&path, branches, store));
+    let directory = taking.await.map_err(|error| BenchError::Runtime(error.into()))??;
     let addresses = Addresses::free(arguments.servers)?;
     Ok(Bank::start(directory, addresses, &Screen::silent(), interrupts).await?)
 }

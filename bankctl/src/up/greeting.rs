@@ -2,6 +2,7 @@
 
 use crate::bank::addresses::Addresses;
 use crate::bank::directory::Directory;
+use crate::shared_store::SharedStore;
 use serde_json::json;
 
 /// The addresses and what to try, or one line of JSON for scripts.
@@ -11,6 +12,7 @@ pub(super) fn greeting(addresses: &Addresses, directory: &Directory, json: bool)
             "http": addresses.http_url(),
             "grpc": addresses.grpc.iter().map(|address| format!("http://{address}")).collect::<Vec<_>>(),
             "data": directory.path(),
+            "store": directory.store().map(SharedStore::shown),
             "logs": directory.logs(),
             "branches": directory.branches(),
         })
@@ -18,7 +20,11 @@ pub(super) fn greeting(addresses: &Addresses, directory: &Directory, json: bool)
     }
     let http = addresses.http_url();
     let grpc = addresses.grpc.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-    let (data, logs, branches) = (directory.path().display(), directory.logs(), directory.branches());
+    let (logs, branches) = (directory.logs(), directory.branches());
+    let data = match directory.store() {
+        Some(store) => format!("PostgreSQL at {}", store.shown()),
+        None => directory.path().display().to_string(),
+    };
     let logs = logs.display();
     let post = "curl -H 'content-type: application/json'";
     format!(

@@ -9,8 +9,10 @@
 //! - [`bench`]: that it runs, counts and verifies
 //! - [`rolling_restart`]: every process told to stop, one by one, under load
 //! - [`serializable`]: what many callers saw, held against the journals
+//! - [`shared`]: a bank in PostgreSQL whose servers are killed, stand still and stop
 //! - [`payers`]: customers who pay each other, and what must have become of it
 //! - [`https`]: a client API that speaks HTTPS, and a bank that does not
+//! - [`move_store`]: the books of a bank in files, into a database
 //! - [`moves`]: branches that move to a server more, and back, under load
 //! - [`network`]: the same while servers are cut off from each other
 //! - [`status`]: a running bank at a glance
@@ -25,13 +27,19 @@ mod bench;
 mod certificates;
 mod crash;
 mod https;
+mod move_store;
 mod moves;
 mod network;
 mod payers;
+#[path = "../../../branch-server/tests/postgres/server.rs"]
+#[expect(dead_code, reason = "some of it is for the journal's own tests")]
+#[expect(clippy::disallowed_methods, reason = "it waits for processes of the machine's own")]
+mod postgres;
 mod readme;
 mod replay;
 mod rolling_restart;
 mod serializable;
+mod shared;
 mod status;
 mod support;
 mod transfers;

@@ -45,6 +45,8 @@ pub(crate) struct Answered {
     all: Arc<AtomicU64>,
     /// Of these, how many were told that their transfer is still under way.
     under_way: Arc<AtomicU64>,
+    /// How many were not: they were told to try again, or nothing at all.
+    refused: Arc<AtomicU64>,
 }
 
 impl Answered {
@@ -52,6 +54,11 @@ impl Answered {
     pub(crate) async fn more(&self, answers: u64) {
         let before = self.all.load(Ordering::Relaxed);
         until("the bank goes on", async || self.all.load(Ordering::Relaxed) >= before + answers).await;
+    }
+
+    /// How many were told to try again, or nothing at all.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// Waits until so many more are, and a transfer does not get through.
@@ -86,7 +93,7 @@ pub(crate) async fn pay_while(
                         answered.all.fetch_add(1, Ordering::Relaxed)
                     }
                     // Not known yet: it is asked again in the end, under the same key.
-                    None | Some((503, ..)) => 0,
+                    None | Some((503, ..)) => answered.refused.fetch_add(1, Ordering::Relaxed),
                     Some(other) => panic!("{other:?}"),
                 };
                 if stop.load(Ordering::Relaxed) {
