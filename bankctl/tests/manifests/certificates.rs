@@ -15,7 +15,7 @@ fn value(manifests: &Manifests, workload: &Value, wanted: &str) -> Option<String
 
 /// Whether the parts of the bank know each other by certificates.
 pub(crate) fn is_secure(manifests: &Manifests) -> bool {
-    let mut with = manifests.workloads().map(|workload| value(manifests, workload, "TLS_CERTIFICATE").is_some());
+    let mut with = manifests.programs().map(|workload| value(manifests, workload, "TLS_CERTIFICATE").is_some());
     let first = with.next().expect("a workload");
     assert!(with.all(|other| other == first), "all speak TLS to each other, or none");
     first
@@ -25,7 +25,7 @@ pub(crate) fn is_secure(manifests: &Manifests) -> bool {
 pub(crate) fn come_from_secrets(manifests: &Manifests) {
     let operations = text("docs/OPERATIONS.md");
     let certificates = cert_manager();
-    for workload in manifests.workloads().chain(manifests.jobs()) {
+    for workload in manifests.programs().chain(manifests.jobs()) {
         for (setting, path) in variables(manifests, workload) {
             if !(setting.starts_with("TLS_") || setting.starts_with("HTTPS_")) {
                 continue;
@@ -74,7 +74,7 @@ pub(crate) fn are_for_the_hosts_that_are_asked(manifests: &Manifests) {
         let is_for = |usage: &str| list(&certificate["spec"]["usages"]).iter().any(|there| there == usage);
         assert!(is_for("client auth"), "each asks branch servers");
         // A job is called by nobody.
-        let is_called = manifests.workloads().any(|workload| name(workload) == name(&certificate));
+        let is_called = manifests.programs().any(|workload| name(workload) == name(&certificate));
         assert_eq!(is_for("server auth"), is_called, "{names:?}");
         // Services, by which callers come.
         for service in names.iter().filter(|name| is_called && !name.contains('.')) {
@@ -85,7 +85,7 @@ pub(crate) fn are_for_the_hosts_that_are_asked(manifests: &Manifests) {
 
 /// A kubelet's gRPC probes speak no TLS, and who collects metrics has no certificate.
 pub(crate) fn are_asked_of_nobody_who_only_looks(manifests: &Manifests) {
-    for workload in manifests.workloads() {
+    for workload in manifests.programs() {
         let operations = value(manifests, workload, "OPERATIONS_LISTEN").expect("a plain port");
         let (host, port) = operations.rsplit_once(':').expect("an address");
         assert_eq!(host, "0.0.0.0", "{}: the kubelet comes from outside", name(workload));

@@ -12,19 +12,31 @@ mod objects;
 mod pods;
 mod reach;
 mod settings;
+mod store;
 mod tracing;
 
 use compose::Compose;
 use objects::Manifests;
 
 /// Every overlay, rendered.
-const OVERLAYS: [&str; 2] = ["minikube", "production"];
+const OVERLAYS: [&str; 5] =
+    ["minikube", "minikube-postgres", "production", "production-embedded", "production-restored"];
 
-fn every_overlay(check: impl Fn(&Manifests)) {
-    for overlay in OVERLAYS {
+/// Those with real money some day.
+const PRODUCTIONS: [&str; 3] = ["production", "production-embedded", "production-restored"];
+
+/// Those whose books are in PostgreSQL.
+const SHARED: [&str; 3] = ["minikube-postgres", "production", "production-restored"];
+
+fn every(overlays: &[&str], check: impl Fn(&Manifests)) {
+    for overlay in overlays {
         println!("{overlay}");
         check(&Manifests::read(overlay));
     }
+}
+
+fn every_overlay(check: impl Fn(&Manifests)) {
+    every(&OVERLAYS, check);
 }
 
 #[test]
@@ -69,13 +81,43 @@ fn every_pod_has_time_to_stop_and_room_that_is_bounded() {
 
 #[test]
 fn backups_and_restores_are_commands_that_bankctl_takes() {
-    let production = Manifests::with_restore("production");
-    jobs::are_taken(&production);
-    jobs::agree_on_where_backups_are(&production);
-    jobs::restore_onto_the_volume_of_the_first_server(&production);
-    pods::are_restricted(&production);
-    pods::have_bounds(&production);
-    reach::references_lead_somewhere(&production);
+    every(&PRODUCTIONS, jobs::are_taken);
+    every(&PRODUCTIONS, jobs::agree_on_where_backups_are);
+    let embedded = Manifests::with_restore("production-embedded");
+    jobs::restore_onto_the_volume_of_the_first_server(&embedded);
+    pods::are_restricted(&embedded);
+    pods::have_bounds(&embedded);
+    reach::references_lead_somewhere(&embedded);
+}
+
+#[test]
+fn servers_with_a_database_reach_it_and_keep_nothing() {
+    for overlay in OVERLAYS {
+        assert_eq!(store::is_shared(&Manifests::read(overlay)), SHARED.contains(&overlay), "{overlay}");
+    }
+    every(&SHARED, store::is_reached);
+    every(&SHARED, store::servers_keep_nothing);
+    store::more_servers_may_come(&Manifests::read("production"));
+}
+
+#[test]
+fn the_database_of_the_demonstration_is_one_that_its_image_makes() {
+    store::the_demonstrations_is_made(&Manifests::read("minikube-postgres"));
+}
+
+#[test]
+fn the_database_of_production_loses_nothing_that_was_answered_for() {
+    let production = Manifests::read("production");
+    store::fields_are_known(&production);
+    store::is_durable(&production);
+    store::has_room_for_all_servers(&production);
+    store::is_backed_up(&production);
+}
+
+#[test]
+fn a_restored_database_is_as_the_lost_one() {
+    store::restored_is_the_same(&Manifests::read("production"));
+    store::servers_are_at_the_restored_one_alone(&Manifests::read("production-restored"));
 }
 
 #[test]
@@ -85,41 +127,41 @@ fn the_data_outlives_whatever_is_deleted() {
 
 #[test]
 fn production_lets_nothing_through_but_the_named_edges() {
-    reach::edges_are_named(&Manifests::read("production"));
+    every(&PRODUCTIONS, reach::edges_are_named);
+    store::edges_are_named(&Manifests::read("production"));
 }
 
 #[test]
 fn production_keeps_the_door_open_and_the_nodes_drainable() {
-    let production = Manifests::read("production");
-    reach::budgets_let_one_go(&production);
-    reach::the_autoscaler_alone_counts(&production);
+    every(&PRODUCTIONS, reach::budgets_let_one_go);
+    every(&PRODUCTIONS, reach::the_autoscaler_alone_counts);
 }
 
 #[test]
 fn only_the_demonstration_is_open() {
-    assert!(settings::is_open(&Manifests::read("minikube")));
-    assert!(!settings::is_open(&Manifests::read("production")));
+    every_overlay(|overlay| assert_ne!(settings::is_open(overlay), certificates::is_secure(overlay)));
+    every(&PRODUCTIONS, |overlay| assert!(!settings::is_open(overlay)));
 }
 
 #[test]
 fn only_the_demonstration_speaks_plainly() {
-    assert!(!certificates::is_secure(&Manifests::read("minikube")));
-    assert!(certificates::is_secure(&Manifests::read("production")));
+    every(&PRODUCTIONS, |overlay| assert!(certificates::is_secure(overlay)));
+    every(&["minikube", "minikube-postgres"], |overlay| assert!(!certificates::is_secure(overlay)));
 }
 
 #[test]
 fn every_certificate_comes_from_a_secret_that_only_its_program_reads() {
-    certificates::come_from_secrets(&Manifests::read("production"));
+    every(&PRODUCTIONS, certificates::come_from_secrets);
 }
 
 #[test]
 fn every_branch_server_has_a_certificate_for_the_name_by_which_it_is_called() {
-    certificates::are_for_the_hosts_that_are_asked(&Manifests::read("production"));
+    every(&PRODUCTIONS, certificates::are_for_the_hosts_that_are_asked);
 }
 
 #[test]
 fn probes_and_scrapes_need_no_certificate() {
-    certificates::are_asked_of_nobody_who_only_looks(&Manifests::read("production"));
+    every(&PRODUCTIONS, certificates::are_asked_of_nobody_who_only_looks);
 }
 
 #[test]

@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// What a bank consists of, with the version of each that clusters from 1.30 on serve.
-const KINDS: [(&str, &str); 10] = [
+const KINDS: [(&str, &str); 13] = [
     ("v1", "ConfigMap"),
+    ("v1", "Secret"),
     ("v1", "Service"),
     ("v1", "ServiceAccount"),
     ("v1", "PersistentVolumeClaim"),
@@ -16,6 +17,9 @@ const KINDS: [(&str, &str); 10] = [
     ("policy/v1", "PodDisruptionBudget"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
+    // CloudNativePG's, which no cluster has by itself.
+    ("postgresql.cnpg.io/v1", "Cluster"),
+    ("postgresql.cnpg.io/v1", "ScheduledBackup"),
 ];
 
 pub(crate) fn root() -> PathBuf {
@@ -55,6 +59,12 @@ impl Manifests {
         self.of_kind("Deployment").chain(self.of_kind("StatefulSet"))
     }
 
+    /// Those of them that run a program of Florin's.
+    pub(crate) fn programs(&self) -> impl Iterator<Item = &Value> {
+        let is_florins = |image: &Value| image.as_str().is_some_and(|image| image.starts_with("florin/"));
+        self.workloads().filter(move |workload| is_florins(&container(workload)["image"]))
+    }
+
     /// What runs pods that end.
     pub(crate) fn jobs(&self) -> impl Iterator<Item = &Value> {
         self.of_kind("CronJob")
@@ -65,7 +75,8 @@ pub(crate) fn name(object: &Value) -> &str {
     object["metadata"]["name"].as_str().unwrap_or_default()
 }
 
-fn objects(path: &str) -> Vec<Value> {
+/// The objects of one file.
+pub(crate) fn objects(path: &str) -> Vec<Value> {
     serde_saphyr::from_multiple(&text(path)).expect("YAML")
 }
 

@@ -2,6 +2,7 @@
 
 use super::objects::{Manifests, container, list, name, pod};
 use super::settings::program;
+use super::store;
 use serde_json::{Value, json};
 
 /// Pod Security Standards, restricted:
@@ -41,7 +42,7 @@ pub(crate) fn default_ms(command: &clap::Command, setting: &str) -> u64 {
 
 /// The pause before the stop, the drain, and some seconds for what follows it.
 pub(crate) fn have_time_to_stop(manifests: &Manifests) {
-    for workload in manifests.workloads() {
+    for workload in manifests.programs() {
         let drain_ms = default_ms(&program(name(workload)), "drain-timeout-ms");
         let pause = container(workload)["lifecycle"]["preStop"]["sleep"]["seconds"].as_u64().expect("a pause");
         let grace = pod(workload)["terminationGracePeriodSeconds"].as_u64().expect("a grace");
@@ -75,7 +76,9 @@ pub(crate) fn have_bounds(manifests: &Manifests) {
 }
 
 pub(crate) fn keep_their_volumes(manifests: &Manifests) {
-    for set in manifests.of_kind("StatefulSet") {
+    // A server whose books are elsewhere keeps nothing: `store::servers_keep_nothing`.
+    let keeps = |set: &&Value| !(name(set) == "branch-server" && store::is_shared(manifests));
+    for set in manifests.of_kind("StatefulSet").filter(keeps) {
         let kept = json!({"whenDeleted": "Retain", "whenScaled": "Retain"});
         assert_eq!(set["spec"]["persistentVolumeClaimRetentionPolicy"], kept);
         let claims = list(&set["spec"]["volumeClaimTemplates"]);

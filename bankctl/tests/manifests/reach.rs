@@ -1,6 +1,7 @@
 //! Who finds whom: selectors, references, ports, probes, networks.
 
 use super::objects::{Manifests, container, list, name, pod, template};
+use super::store;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use clap::Parser as _;
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 /// Whether labels satisfy what a selector wants.
-fn satisfies(labels: &Value, wanted: &Value) -> bool {
+pub(crate) fn satisfies(labels: &Value, wanted: &Value) -> bool {
     wanted.as_object().is_none_or(|wanted| wanted.iter().all(|(key, value)| labels[key] == *value))
 }
 
@@ -34,8 +35,10 @@ pub(crate) fn selectors_select(manifests: &Manifests) {
         assert_eq!(found.len(), 1, "budget {}", name(budget));
     }
     for policy in manifests.of_kind("NetworkPolicy") {
-        let found = selected(manifests, &policy["spec"]["podSelector"]["matchLabels"]);
-        assert!(!found.is_empty(), "policy {}", name(policy));
+        let wanted = &policy["spec"]["podSelector"]["matchLabels"];
+        let instances = manifests.of_kind("Cluster").filter(|cluster| satisfies(&store::labels(cluster), wanted));
+        let found = selected(manifests, wanted).len() + instances.count();
+        assert_ne!(found, 0, "policy {}", name(policy));
     }
     for spread in manifests.workloads().flat_map(|workload| list(&pod(workload)["topologySpreadConstraints"])) {
         assert_eq!(selected(manifests, &spread["labelSelector"]["matchLabels"]).len(), 1, "{spread}");
@@ -64,6 +67,12 @@ pub(crate) fn references_lead_somewhere(manifests: &Manifests) {
         }
         for volume in list(&pod(workload)["volumes"]).iter().filter(|volume| volume["configMap"].is_object()) {
             manifests.named("ConfigMap", volume["configMap"]["name"].as_str().expect("a ConfigMap"));
+        }
+        let secrets = store::secrets(manifests);
+        for volume in list(&pod(workload)["volumes"]).iter().filter(|volume| volume["secret"].is_object()) {
+            let secret = volume["secret"]["secretName"].as_str().expect("a Secret");
+            // Those of certificates are made by hand, and explained: `certificates::come_from_secrets`.
+            assert!(secrets.contains(secret) || volume["name"] == "tls", "{}: {secret}", name(workload));
         }
         let claims = list(&workload["spec"]["volumeClaimTemplates"]).iter().map(name);
         let volumes = list(&pod(workload)["volumes"]).iter().map(|volume| volume["name"].as_str().unwrap_or_default());
@@ -97,7 +106,7 @@ pub(crate) fn ports_are_there(manifests: &Manifests) {
             }
         }
     }
-    for workload in manifests.workloads() {
+    for workload in manifests.programs() {
         // What the program is told to listen on is what the pod says it serves.
         let listens = list(&container(workload)["env"])
             .iter()
@@ -127,7 +136,7 @@ fn client_api_answers(path: &str) -> bool {
 }
 
 pub(crate) fn probes_ask_what_is_answered(manifests: &Manifests) {
-    for workload in manifests.workloads() {
+    for workload in manifests.programs() {
         for probe in ["startupProbe", "readinessProbe", "livenessProbe"] {
             let probe = &container(workload)[probe];
             let port = if probe["grpc"].is_object() {
@@ -148,7 +157,7 @@ pub(crate) fn probes_ask_what_is_answered(manifests: &Manifests) {
 }
 
 /// Whether a policy lets traffic in from, or out to, pods with these labels on a port.
-fn lets(policy: &Value, direction: &str, labels: &Value, port: u16) -> bool {
+pub(crate) fn lets(policy: &Value, direction: &str, labels: &Value, port: u16) -> bool {
     let side = if direction == "ingress" { "from" } else { "to" };
     list(&policy["spec"][direction]).iter().any(|rule| {
         list(&rule["ports"]).iter().any(|there| there["port"] == port)

@@ -2,6 +2,7 @@
 
 use super::certificates;
 use super::objects::{Manifests, container, list, name, pod};
+use super::store;
 use bank_proto::{Assignment, AssignmentFile};
 use clap::{Args as _, Command};
 use serde_json::Value;
@@ -40,8 +41,8 @@ pub(crate) fn all_are_taken(manifests: &Manifests) {
         argument.and_then(|argument| argument.get_long()).map(|long| format!("--{long}"))
     };
     let mut unknown_to_all: Vec<String> = Vec::new();
-    let commands: Vec<Command> = manifests.workloads().map(|workload| program(name(workload))).collect();
-    for workload in manifests.workloads() {
+    let commands: Vec<Command> = manifests.programs().map(|workload| program(name(workload))).collect();
+    for workload in manifests.programs() {
         let command = program(name(workload));
         let mut line = vec![name(workload).to_owned()];
         for (variable, value) in variables(manifests, workload) {
@@ -62,7 +63,8 @@ pub(crate) fn all_are_taken(manifests: &Manifests) {
     assert_eq!(unknown_to_all, Vec::<String>::new());
 }
 
-/// Both lists name every branch server by its own name, in the order of ordinals, and as many as run.
+/// Both lists name every branch server by its own name, in the order of ordinals: as many as run, or where the books are
+/// in a database, as many as may run.
 pub(crate) fn all_servers_are_named_in_order(manifests: &Manifests) {
     let set = manifests.named("StatefulSet", "branch-server");
     let replicas = set["spec"]["replicas"].as_u64().expect("a number");
@@ -70,11 +72,13 @@ pub(crate) fn all_servers_are_named_in_order(manifests: &Manifests) {
     let ports = list(&container(set)["ports"]);
     let port = &ports.iter().find(|port| port["name"] == "grpc").expect("it is named")["containerPort"];
     let scheme = if certificates::is_secure(manifests) { "https" } else { "http" };
-    let names: Vec<String> =
-        (0..replicas).map(|ordinal| format!("{scheme}://branch-server-{ordinal}.{service}:{port}")).collect();
-    for workload in manifests.workloads() {
+    for workload in manifests.programs() {
         let variables = variables(manifests, workload);
         let value = |wanted: &str| &variables.iter().find(|(name, _)| name == wanted).expect("it is set").1;
+        let servers = value("PEERS").split(',').count() as u64;
+        assert!(if store::is_shared(manifests) { replicas <= servers } else { replicas == servers }, "{servers}");
+        let names: Vec<String> =
+            (0..servers).map(|ordinal| format!("{scheme}://branch-server-{ordinal}.{service}:{port}")).collect();
         assert_eq!(*value("PEERS"), names.join(","));
         assert_eq!(*value("BRANCH_SERVERS"), names.join(","));
     }
@@ -82,7 +86,11 @@ pub(crate) fn all_servers_are_named_in_order(manifests: &Manifests) {
 
 /// The assignment file stands where both programs look for it, and fits the other settings.
 pub(crate) fn the_assignment_is_there_and_fits(manifests: &Manifests) {
-    for workload in manifests.workloads() {
+    if store::is_shared(manifests) {
+        // The servers agree in the database: `store::servers_keep_nothing`.
+        return;
+    }
+    for workload in manifests.programs() {
         let variables = variables(manifests, workload);
         let value = |wanted: &str| &variables.iter().find(|(name, _)| name == wanted).expect("it is set").1;
         let (directory, file) = value("ASSIGNMENT").rsplit_once('/').expect("an absolute path");
