@@ -242,7 +242,8 @@ async fn an_order_whose_branch_is_on_its_way_is_sent_again_until_its_last_moment
 
 #[tokio::test]
 async fn nothing_was_done_is_not_believed_of_a_write_whose_answer_was_lost() {
-    let lost: [(&str, fn(&Arc<Queue>, u64) -> u64); 2] = [
+    type Lose = fn(&Arc<Queue>, u64) -> u64;
+    let lost: [(&str, Lose); 2] = [
         ("the conversation broke", |queue, _| queue.begin_conversation()),
         ("its server died with it", |queue, conversation| {
             let again = queue.settle(moving(ErrorCode::OutcomeUnknown, 1), Instant::now());
