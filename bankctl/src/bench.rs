@@ -7,6 +7,7 @@
 //! - [`http_load`], [`http_wire`]: deposits and transfers over HTTP, closed and open loop
 //! - [`grpc_load`], [`grpc_wire`]: deposits over gRPC, one by one and in batches
 //! - [`yardstick`], [`appenders`]: the bare two-hop echo, and bare appends with fdatasync
+//! - [`pgbench`]: PostgreSQL by itself, beside a bank in PostgreSQL
 //! - [`suite`], [`floors`]: the interleaved run, and what it must reach
 //! - [`report`]: the tables and the JSON
 
@@ -19,6 +20,7 @@ mod grpc_wire;
 mod http_load;
 mod http_wire;
 mod orders;
+mod pgbench;
 mod report;
 mod suite;
 mod tally;
@@ -63,6 +65,8 @@ enum BenchError {
     NeedsOwnBank(&'static str),
     #[error("every request failed; the first said: {0}")]
     AllFailed(String),
+    #[error("pgbench, which comes with PostgreSQL, cannot be measured: {0}")]
+    Pgbench(String),
     #[error("stopped before the end")]
     Interrupted,
 }
@@ -75,9 +79,11 @@ impl BenchError {
             BenchError::Data(error) => error.exit(),
             BenchError::Store(error) => error.exit(),
             BenchError::Start(error) => error.exit(),
-            BenchError::Directory { .. } | BenchError::Http(_) | BenchError::Grpc(_) | BenchError::Interrupted => {
-                Exit::Unavailable
-            }
+            BenchError::Directory { .. }
+            | BenchError::Http(_)
+            | BenchError::Grpc(_)
+            | BenchError::Pgbench(_)
+            | BenchError::Interrupted => Exit::Unavailable,
             BenchError::Url(_) | BenchError::NeedsOwnBank(_) => Exit::Usage,
         }
     }

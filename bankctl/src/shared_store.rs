@@ -116,6 +116,11 @@ impl SharedStore {
         self.store.shown()
     }
 
+    /// Its URL, which may hold a password.
+    pub(crate) fn url(&self) -> &str {
+        self.arguments.store.as_deref().unwrap_or_default()
+    }
+
     /// The way to it. It waits: to be used beside a runtime, not on it.
     pub(crate) fn store(&self) -> &PostgresStore {
         &self.store

@@ -20,6 +20,13 @@ pub(super) const ALL_CROSSING_PERMILLE: u64 = 300;
 pub(super) const LONE_CROSSING_PERMILLE: u64 = 3000;
 /// Durable transactions a second in gRPC batches on one branch.
 pub(super) const BATCH_PER_SECOND: u64 = 300_000;
+/// Of a bank in PostgreSQL, durable HTTP deposits at 64 connections: of pgbench's deposit that is one statement, 0.8; of
+/// the same into one account, 6; of its TPC-B at its best client count, 3.
+pub(super) const SHARED_OF_DEPOSIT_PERMILLE: u64 = 800;
+pub(super) const SHARED_OF_HOT_PERMILLE: u64 = 6_000;
+pub(super) const SHARED_OF_TPC_B_PERMILLE: u64 = 3_000;
+/// Durable transactions a second in gRPC batches over all branches of a bank in PostgreSQL.
+pub(super) const SHARED_BATCH_PER_SECOND: u64 = 150_000;
 /// Deposits under more load than the bank can serve, of the most that it serves: 0.9.
 pub(super) const OVERLOAD_PERMILLE: u64 = 900;
 /// How long a refusal may take.

@@ -89,7 +89,9 @@ impl Report {
     pub(super) fn text(&self) -> String {
         let rows = self.measurements.iter().map(|one| {
             let fsyncs = one.fsyncs.map_or_else(|| "-".to_owned(), grouped);
-            let times = [one.p50, one.p99, one.p999].map(time);
+            // pgbench tells no quantiles.
+            let told = |quantile: Duration| if quantile.is_zero() { "-".to_owned() } else { time(quantile) };
+            let times = [one.p50, one.p99, one.p999].map(told);
             let counts = [grouped(one.per_second()), grouped(one.operations), grouped(one.errors)];
             [vec![one.name.clone()], counts.to_vec(), times.to_vec(), vec![fsyncs]].concat()
         });

@@ -2,6 +2,7 @@
 //! both.
 
 mod overload;
+mod shared;
 mod transfers;
 
 use super::BenchError;
@@ -39,7 +40,10 @@ pub(super) async fn run(arguments: &Arguments, interrupts: &mut Interrupts) -> R
     let two_hop = TwoHop::start(&directory).await?;
     let mut run = Run { arguments, target, two_hop, directory, bar: bar(), report };
     match arguments.scenario {
-        Scenario::Suite => run.suite().await?,
+        Scenario::Suite => match run.target.store_url() {
+            Some(url) => run.shared_suite(url).await?,
+            None => run.suite().await?,
+        },
         Scenario::Overload => run.overload().await?,
         scenario => {
             let measured = run.one(scenario).await?;

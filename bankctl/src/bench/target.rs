@@ -120,6 +120,11 @@ impl Target {
         resident_bytes(self.own.as_ref()?.bank.api_process()?)
     }
 
+    /// The database of a temporary bank that has one.
+    pub(super) fn store_url(&self) -> Option<String> {
+        self.own.as_ref()?.store.as_ref().map(|temporary| temporary.store.url().to_owned())
+    }
+
     /// Where the bank's data lies, when it is a temporary one.
     pub(super) fn directory(&self) -> Option<&std::path::Path> {
         self.own.as_ref().map(|own| own.bank.directory().path())

@@ -4,8 +4,11 @@
 use super::payers::{Order, check, open_bank, pay_while};
 use super::postgres::Postgres;
 use super::support::{Bank, run, until};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 use rustix::process::{Signal, kill_process};
 use serde_json::Value;
+use std::time::Duration;
 
 /// So many more transfers are answered before and after each fault.
 const ANSWERED: u64 = 200;
@@ -53,6 +56,49 @@ async fn servers_that_are_killed_stand_still_or_stop_are_replaced_without_an_err
         .await;
         check(&bank.door(), &orders).await;
     }
+    drop(bank);
+    blocking(|| verify(&store));
+}
+
+/// Faults drawn from a seed, one after the other while everybody pays: any server killed, put to sleep or told to stop,
+/// and the database killed. FLORIN_RANDOM_FAULTS says how many, FLORIN_RANDOM_SEED which.
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_killed_or_put_to_sleep_at_random_every_transfer_ends_in_one_way() {
+    let number = |name: &str, default: u64| std::env::var(name).map_or(default, |text| text.parse().expect("a number"));
+    let (faults, seed) = (number("FLORIN_RANDOM_FAULTS", 8), number("FLORIN_RANDOM_SEED", 1));
+    println!("{faults} faults of seed {seed}");
+    let mut chance = StdRng::seed_from_u64(seed);
+    let mut postgres = blocking(Postgres::start);
+    let store = blocking(|| postgres.database("bank"));
+    let data = tempfile::tempdir().expect("a directory");
+    let bank = up(data.path(), &store);
+    open_bank(&bank.door()).await;
+    let mut orders = Vec::new();
+    pay_while(&bank.door(), &mut orders, 0, async |answered| {
+        for _ in 0..faults {
+            answered.more(chance.random_range(1..100)).await;
+            let server = format!("--server-ordinal {}", chance.random_range(0..3));
+            // One that is being started again has no fault to suffer.
+            let Some(process) = bank.service(&server) else { continue };
+            match chance.random_range(0..10) {
+                0..4 => _ = kill_process(process, Signal::KILL),
+                4..7 => {
+                    _ = kill_process(process, Signal::STOP);
+                    // Shorter than a lease, or longer.
+                    tokio::time::sleep(Duration::from_millis(chance.random_range(100..6_000))).await;
+                    _ = kill_process(process, Signal::CONT);
+                }
+                7..9 => _ = kill_process(process, Signal::TERM),
+                _ => blocking(|| {
+                    postgres.kill();
+                    postgres.run_again();
+                }),
+            }
+        }
+        answered.more(ANSWERED).await;
+    })
+    .await;
+    check(&bank.door(), &orders).await;
     drop(bank);
     blocking(|| verify(&store));
 }

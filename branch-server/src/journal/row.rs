@@ -1,5 +1,6 @@
 //! What one row of the journal says.
 
+use super::sqlite::MAXIMUM_GROUP_ROWS;
 use bank_proto::{AccountSerial, Currency, CustomerId, Timestamp, TransactionKey};
 use std::sync::Arc;
 
@@ -46,6 +47,26 @@ pub struct Row {
     pub channel: Channel,
     /// What the other columns have no room for, as compact JSON: memo, metadata, the code of a refusal.
     pub detail: Option<Box<str>>,
+}
+
+/// Whether rows follow a journal's last one without a gap; there is at least one, and no more than a group may have.
+pub(super) fn follow(last: Sequence, rows: &[Row]) -> bool {
+    (1..=MAXIMUM_GROUP_ROWS).contains(&rows.len())
+        && (last + 1..).zip(rows).all(|(expected, row)| row.sequence == expected)
+}
+
+/// Texts of principals, one for a run of rows that have the same: most have.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Principals(Option<Arc<str>>);
+
+impl Principals {
+    /// The shared text.
+    pub(super) fn share(&mut self, text: &str) -> Arc<str> {
+        match &self.0 {
+            Some(known) if **known == *text => Arc::clone(known),
+            _ => Arc::clone(self.0.insert(Arc::from(text))),
+        }
+    }
 }
 
 macro_rules! texts {

@@ -276,23 +276,19 @@ impl<T: LeaseTable> Keeper<T> {
     /// Stops serving a branch whose teller can serve no more, or whose books are another's. Nothing is given back:
     /// either somebody has it, or this server takes it again.
     fn lose(&mut self, branch: BranchId, why: &str) {
-        let Some(serving) = self.serving.remove(&branch) else { return };
-        tracing::warn!(%branch, why, "the branch is not served here any more");
-        self.busy.insert(branch);
-        self.bank.show_elsewhere(branch, None);
-        report_state(branch, "away");
-        // Beside the beats: a teller may wait for the database for long.
-        self.closing.spawn(async move {
-            drop(serving.courier_goes_on);
-            let _ = serving.courier.await;
-            serving.teller.abandon().await;
-            Closed::Lost(branch)
-        });
+        if self.wind_down(branch, false) {
+            tracing::warn!(%branch, why, "the branch is not served here any more");
+        }
     }
 
     /// Begins to give a branch back: what waits for its teller is served, what comes meanwhile is told to ask again.
     fn close(&mut self, branch: BranchId) {
-        let Some(serving) = self.serving.remove(&branch) else { return };
+        self.wind_down(branch, true);
+    }
+
+    /// Beside the beats: a teller may wait for the database for long. False when the branch is not served here.
+    fn wind_down(&mut self, branch: BranchId, in_order: bool) -> bool {
+        let Some(serving) = self.serving.remove(&branch) else { return false };
         self.busy.insert(branch);
         self.bank.show_elsewhere(branch, None);
         report_state(branch, "away");
@@ -300,9 +296,15 @@ impl<T: LeaseTable> Keeper<T> {
             drop(serving.courier_goes_on);
             // What is under way stands in the journal.
             let _ = serving.courier.await;
-            serving.teller.close().await;
-            Closed::InOrder(branch, serving.epoch)
+            if in_order {
+                serving.teller.close().await;
+                Closed::InOrder(branch, serving.epoch)
+            } else {
+                serving.teller.abandon().await;
+                Closed::Lost(branch)
+            }
         });
+        true
     }
 
     /// A branch was closed; in order, it is nobody's from here on.

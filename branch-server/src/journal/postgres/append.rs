@@ -4,9 +4,8 @@ use super::claim::{last_row, stand};
 use super::columns::{ARRAYS, COLUMNS, Group, Names};
 use super::store::{Connection, causes};
 use super::{PostgresJournal, Writer, journal_table, number};
-use crate::journal::sqlite::MAXIMUM_GROUP_ROWS;
 use crate::journal::tide::Mark;
-use crate::journal::{AppendError, ChainHash, GroupCommit, PersonalName, ReadError, Row};
+use crate::journal::{AppendError, ChainHash, GroupCommit, PersonalName, ReadError, Row, row};
 use bank_proto::BranchId;
 use postgres::error::{Severity, SqlState};
 use postgres::types::ToSql;
@@ -112,8 +111,7 @@ impl PostgresJournal {
 
     /// Rows that do not follow the last one would tear the journal; that is a bug of the caller's.
     fn check_order(&mut self, rows: &[Row]) -> Result<(), AppendError> {
-        let in_order = (self.last_sequence + 1..).zip(rows).all(|(expected, row)| row.sequence == expected);
-        if in_order && (1..=MAXIMUM_GROUP_ROWS).contains(&rows.len()) {
+        if row::follow(self.last_sequence, rows) {
             return Ok(());
         }
         let (count, last) = (rows.len(), self.last_sequence);

@@ -1,11 +1,11 @@
 //! Rows and the columns they stand in.
 
+use crate::journal::row::Principals;
 use crate::journal::{ChainHash, Channel, GroupCommit, PersonalName, ReadError, Row, RowKind};
 use bank_proto::{AccountSerial, Currency, CustomerId, Timestamp, TransactionKey};
 use postgres::types::private::BytesMut;
 use postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
 use std::error::Error;
-use std::sync::Arc;
 
 /// Every column but the branch, in the order in which rows are written and read.
 pub(super) const COLUMNS: &str = "sequence, booked_at, transaction_id, fingerprint, kind, debit_account, \
@@ -162,8 +162,7 @@ impl<'a> Names<'a> {
 /// Reads rows back, and refuses by name what no row can be.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RowReader {
-    /// The last principal seen: most rows in a run have the same one, and share its text.
-    principal: Option<Arc<str>>,
+    principals: Principals,
 }
 
 impl RowReader {
@@ -192,19 +191,12 @@ impl RowReader {
             debit_previous: columns.previous(11, "debit_previous")?,
             credit_previous: columns.previous(12, "credit_previous")?,
             customer: columns.customer(13)?,
-            principal: self.principal(columns.get(14, "principal")?),
+            principal: self.principals.share(columns.get(14, "principal")?),
             channel: channel.ok_or_else(|| columns.damaged("channel"))?,
             detail: columns.get::<Option<&str>>(16, "detail")?.map(Box::from),
         };
         let group = columns.group()?;
         Ok((row, group))
-    }
-
-    fn principal(&mut self, text: &str) -> Arc<str> {
-        match &self.principal {
-            Some(known) if **known == *text => Arc::clone(known),
-            _ => Arc::clone(self.principal.insert(Arc::from(text))),
-        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! One group commit: written, synced, and only then true.
 
 use super::columns::{INSERT, RowWriter};
-use super::{MAXIMUM_GROUP_ROWS, SqliteJournal, opening};
+use super::{SqliteJournal, opening};
 use crate::journal::tide::Mark;
-use crate::journal::{AppendError, GroupCommit, PersonalName, Row};
+use crate::journal::{AppendError, GroupCommit, PersonalName, Row, row};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
@@ -49,8 +49,7 @@ impl SqliteJournal {
 
     /// Rows that do not follow the last one would tear the journal; that is a bug of the caller's.
     fn check_order(&mut self, rows: &[Row]) -> Result<(), AppendError> {
-        let in_order = (self.last_sequence + 1..).zip(rows).all(|(expected, row)| row.sequence == expected);
-        if in_order && (1..=MAXIMUM_GROUP_ROWS).contains(&rows.len()) {
+        if row::follow(self.last_sequence, rows) {
             return Ok(());
         }
         let (count, last) = (rows.len(), self.last_sequence);

@@ -1,11 +1,11 @@
 //! A row and the columns it stands in.
 
 use super::ReadError;
+use crate::journal::row::Principals;
 use crate::journal::{ChainHash, Channel, GroupCommit, Row, RowKind, Sequence};
 use bank_proto::{AccountSerial, Currency, CustomerId, Timestamp, TransactionKey};
 use rusqlite::Statement;
 use rusqlite::types::{FromSql, ValueRef};
-use std::sync::Arc;
 
 /// The one statement that writes rows.
 pub(super) const INSERT: &str = "INSERT INTO journal (sequence, booked_at, transaction_id, fingerprint, kind, \
@@ -84,8 +84,7 @@ impl<'statement, 'connection> RowWriter<'statement, 'connection> {
 /// Reads rows back, and refuses by name what no row can be.
 #[derive(Debug, Default)]
 pub(super) struct RowReader {
-    /// The last principal seen: most rows in a run have the same one, and share its text.
-    principal: Option<Arc<str>>,
+    principals: Principals,
 }
 
 impl RowReader {
@@ -113,19 +112,12 @@ impl RowReader {
             debit_previous: columns.previous(11, "debit_previous")?,
             credit_previous: columns.previous(12, "credit_previous")?,
             customer: columns.customer(13)?,
-            principal: self.principal(columns.text(14, "principal")?),
+            principal: self.principals.share(columns.text(14, "principal")?),
             channel: channel.ok_or_else(|| columns.damaged("channel"))?,
             detail: columns.get(16, "detail")?,
         };
         let group = columns.group()?;
         Ok((row, group))
-    }
-
-    fn principal(&mut self, text: &str) -> Arc<str> {
-        match &self.principal {
-            Some(known) if **known == *text => Arc::clone(known),
-            _ => Arc::clone(self.principal.insert(Arc::from(text))),
-        }
     }
 }
 
