@@ -28,7 +28,7 @@ pub struct Settings {
 
     /// Where the books are: `sqlite:DIR`, one directory per branch below DIR, or `postgres://USER@HOST/DATABASE`, one
     /// database that all branch servers share
-    #[arg(long, env = "STORE", default_value = "sqlite:./data", value_parser = parse_store)]
+    #[arg(long, env = "STORE", hide_env_values = true, default_value = "sqlite:./data", value_parser = parse_store)]
     pub store: Store,
 
     /// PEM file with the authorities whose certificate a PostgreSQL server must show; with it the database is reached

@@ -74,3 +74,14 @@ fn a_directory_without_a_bank_or_a_store_without_a_name_moves_nothing() {
     assert_eq!(nothing.status.code(), Some(69));
     assert!(complaint(&nothing).contains("there is no bank in"));
 }
+
+#[test]
+fn no_help_shows_the_password_that_a_variable_holds() {
+    for command in [&["up"][..], &["verify"], &["move-store"], &["bench"], &["branch-server"]] {
+        let store = "postgres://bank:secret@127.0.0.1:1/bank";
+        let help =
+            super::support::bankctl().args(command).arg("--help").env("STORE", store).output().expect("bankctl runs");
+        let help = String::from_utf8(help.stdout).expect("text");
+        assert!(help.contains("STORE") && !help.contains("secret"), "{command:?}: {help}");
+    }
+}

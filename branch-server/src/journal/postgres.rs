@@ -3,9 +3,11 @@
 //! - [`PostgresStore`]: the database: where it is, and how it is reached
 //! - `schema`: the tables, and how a newer program changes them
 //! - `columns`: rows and the columns they stand in
+//! - [`Claim`]: taking a branch over, and opening its journal
 //! - `append`: one group commit, and what became of one whose answer was lost
 //! - [`Import`]: the books of a bank in files, taken over
 //! - [`PostgresReader`]: reading beside the writer
+//! - [`Pool`], [`Link`]: connections for readers, and one for the lease, made again when they are lost
 //! - [`SharedFiles`]: what is derived from a journal, for whoever serves the branch next
 //!
 //! **Who may write.** The row of a branch in table `florin.branch` holds its epoch, the number of its owner's

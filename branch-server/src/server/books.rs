@@ -173,10 +173,9 @@ impl Books {
 pub(super) struct Hosting(Source);
 
 impl Hosting {
-    /// `until` goes on until the branches are closed, `calls` until no call is under way any more.
-    ///
     /// Goes on with what is not open yet, and with whatever becomes of the branches, until the server is told to stop.
-    /// Returns the tellers that are to be closed then.
+    /// Returns the tellers that are to be closed then. `until` goes on until the branches are closed, `calls` until no
+    /// call is under way any more.
     pub(super) fn begin(
         self,
         bank: &Arc<Bank>,
