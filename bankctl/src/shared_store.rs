@@ -2,7 +2,7 @@
 
 use crate::exit::Exit;
 use branch_server::journal::PostgresStore;
-use branch_server::journal::postgres::StoreError;
+use branch_server::journal::shared::StoreError;
 use branch_server::verify::Database;
 use std::path::{Path, PathBuf};
 

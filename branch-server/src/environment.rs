@@ -1,7 +1,7 @@
 //! What a branch server takes from the machine that it runs on, as arguments, so that a whole bank can be
 //! simulated from a seed.
 
-use crate::journal::{Journal, SqliteJournal};
+use crate::journal::{Journal, SharedStore, SqliteJournal};
 use bank_proto::traces::Traces;
 use bank_proto::{BranchId, Timestamp, TransactionKey};
 use std::path::Path;
@@ -21,6 +21,8 @@ pub struct Environment {
     pub connect: Box<dyn Fn(&Endpoint) -> Channel + Send + Sync>,
     /// What stands between a branch's teller and its journal; nothing in a bank in earnest.
     pub decorate: Arc<dyn Fn(BranchId, SqliteJournal) -> Box<dyn Journal> + Send + Sync>,
+    /// The database that all servers share, for a bank whose settings name one; None is the one that they name.
+    pub shared_store: Option<Arc<dyn SharedStore>>,
     /// How many bytes are free for this process on the file system of a directory.
     pub free_bytes: FreeBytes,
     /// Where sampled requests are told.
@@ -46,6 +48,7 @@ impl Environment {
             workers: Workers::Threads,
             connect: Box::new(Endpoint::connect_lazy),
             decorate: Arc::new(|_, journal| Box::new(journal)),
+            shared_store: None,
             free_bytes: Arc::new(|directory| {
                 let space = rustix::fs::statvfs(directory)?;
                 Ok(space.f_bavail.saturating_mul(space.f_frsize))

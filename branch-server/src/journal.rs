@@ -3,7 +3,8 @@
 //! - [`row`]: what one row says, and the bytes of it that the hash chain covers
 //! - [`chain`]: group commits chained by hash
 //! - [`sqlite`]: the embedded journal: files, pragmas, append, read
-//! - [`postgres`]: the journals of a bank whose servers share a database
+//! - [`shared`]: the journals of a bank whose servers share a database
+//! - [`postgres`]: that database
 //! - [`wal`]: the look at SQLite's write-ahead log before SQLite opens it
 //! - [`tide`]: how far it went, told from outside of it
 //! - [`lock`]: one owner per branch
@@ -15,14 +16,16 @@ mod checkpoint;
 pub mod lock;
 pub mod postgres;
 pub mod row;
+pub mod shared;
 pub mod sqlite;
 pub mod tide;
 pub mod wal;
 
 pub use chain::{ChainHash, GroupCommit};
 pub(crate) use checkpoint::wal_path;
-pub use postgres::{PostgresJournal, PostgresReader, PostgresStore};
+pub use postgres::{PostgresReader, PostgresStore};
 pub use row::{Channel, Row, RowKind, Sequence};
+pub use shared::{SharedJournal, SharedStore};
 pub use sqlite::{JournalSettings, OpenError, SqliteJournal, SqliteReader};
 
 use bank_proto::{AccountSerial, CustomerId};

@@ -11,7 +11,7 @@
 //! - [`keeper`]: one server's part of it: beats, opens, closes
 //!
 //! None of this decides who may write. A clock only says when to try: whoever takes a branch raises its epoch, and the
-//! former owner, however long it slept, writes nothing any more ([`crate::journal::postgres`]).
+//! former owner, however long it slept, writes nothing any more ([`crate::journal::shared`]).
 
 pub(crate) mod keeper;
 mod opener;
@@ -28,40 +28,40 @@ use std::collections::BTreeMap;
 
 /// What the table says at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
+pub struct Seen {
     /// The servers that have a row there, dead or alive.
-    pub(crate) servers: BTreeMap<u32, Sign>,
+    pub servers: BTreeMap<u32, Sign>,
     /// Every branch of the bank.
-    pub(crate) branches: BTreeMap<BranchId, Lease>,
+    pub branches: BTreeMap<BranchId, Lease>,
 }
 
 /// A server's sign of life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Sign {
+pub struct Sign {
     /// Which process it is: another one under the same ordinal draws another number.
-    pub(crate) instance: u64,
+    pub instance: u64,
     /// Grows as long as it is there.
-    pub(crate) beats: u64,
+    pub beats: u64,
     /// It gives its branches away and takes none.
-    pub(crate) is_leaving: bool,
+    pub is_leaving: bool,
 }
 
 /// Whose a branch is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Lease {
+pub struct Lease {
     /// The server that took it last; None when it was given back, or was never anybody's.
-    pub(crate) owner: Option<u32>,
+    pub owner: Option<u32>,
     /// The epoch under which it did.
-    pub(crate) epoch: u64,
+    pub epoch: u64,
 }
 
 /// Why the table was not read or written. Nothing is known; try again.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct LeaseError(pub(crate) String);
+pub struct LeaseError(pub String);
 
 /// The table, as one server uses it.
-pub(crate) trait LeaseTable: Send + 'static {
+pub trait LeaseTable: Send {
     /// Says that the server is there, and reads what all say. The first time it makes the server's row its own: a
     /// process that had it before sees another's instance there from then on.
     ///

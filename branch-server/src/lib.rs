@@ -22,7 +22,7 @@ pub mod derived;
 pub mod environment;
 mod hosting;
 pub mod journal;
-mod leases;
+pub mod leases;
 pub mod ledger;
 mod moving;
 mod operations;

@@ -36,10 +36,10 @@ pub(crate) struct Terms {
 }
 
 /// Keeps the branches of one server.
-pub(crate) struct Keeper<T> {
+pub(crate) struct Keeper {
     terms: Terms,
     /// None while a worker has it.
-    table: Option<T>,
+    table: Option<Box<dyn LeaseTable>>,
     opener: SharedOpener,
     bank: Arc<Bank>,
     workers: Workers,
@@ -82,15 +82,15 @@ struct Serving {
     courier_goes_on: watch::Sender<()>,
 }
 
-impl<T: LeaseTable> Keeper<T> {
+impl Keeper {
     pub(crate) fn new(
         terms: Terms,
-        table: T,
+        table: Box<dyn LeaseTable>,
         opener: SharedOpener,
         bank: Arc<Bank>,
         opened: mpsc::UnboundedSender<BranchId>,
         ended: mpsc::UnboundedReceiver<BranchId>,
-    ) -> Keeper<T> {
+    ) -> Keeper {
         let (workers, watch) = (bank.workers(), Watch::new(bank.now()));
         Keeper {
             terms,
@@ -344,11 +344,11 @@ impl<T: LeaseTable> Keeper<T> {
     /// Uses the table, in a worker.
     async fn table_says<R: Send + 'static>(
         &mut self,
-        work: impl FnOnce(&mut T) -> Result<R, LeaseError> + Send + 'static,
+        work: impl FnOnce(&mut dyn LeaseTable) -> Result<R, LeaseError> + Send + 'static,
     ) -> Result<R, LeaseError> {
         let Some(mut table) = self.table.take() else { return Err(LeaseError("the table is in use".to_owned())) };
         let done = self.workers.run(move || {
-            let said = work(&mut table);
+            let said = work(&mut *table);
             (table, said)
         });
         let (table, said) = done.await.map_err(|error| LeaseError(error.to_string()))?;

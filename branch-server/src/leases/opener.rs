@@ -5,7 +5,7 @@ use crate::data_directory;
 use crate::derived::DerivedFiles;
 use crate::environment::Clock;
 use crate::hosting::begin;
-use crate::journal::postgres::{Claim, Pool, PostgresJournal, PostgresReader, PostgresStore, SharedFiles};
+use crate::journal::shared::{Claim, SharedJournal, SharedStore};
 use crate::service::OpenBranch;
 use crate::teller::Fatal;
 use crate::teller::opening::{self, OpenBranchError};
@@ -14,11 +14,10 @@ use bank_proto::BranchId;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Opens branches of a bank in PostgreSQL for one server.
+/// Opens branches of a bank in a shared database for one server.
 #[derive(Clone)]
 pub(crate) struct SharedOpener {
-    pub(crate) store: PostgresStore,
-    pub(crate) pool: Pool,
+    pub(crate) store: Arc<dyn SharedStore>,
     /// This server's own directory for what is derived from journals.
     pub(crate) cache: PathBuf,
     pub(crate) server: u32,
@@ -46,22 +45,21 @@ impl SharedOpener {
     /// Takes a branch over from whoever had it under `seen_epoch`, and opens it. Takes as long as the journal's tail
     /// is; to be done by a worker.
     pub(crate) fn take(&self, branch: BranchId, seen_epoch: u64) -> Result<Taken, TakeError> {
-        let shared = Some(SharedFiles::new(self.store.clone(), branch));
+        let shared = self.store.files(branch);
         let directory = data_directory::branch_directory(&self.cache, branch);
         let files = DerivedFiles { directory, shared };
         // The database may have another primary than when these were made.
-        self.pool.renew();
+        self.store.renew();
         // Before the branch is taken, so that it is away for the shorter time: whatever the former owner writes from
         // here on stands in the journal.
         if let Err(error) = files.fetch() {
             tracing::warn!(%branch, %error, "what the former owner derived is not here; the opening takes longer");
-            std::fs::create_dir_all(&files.directory).map_err(OpenBranchError::from)?;
         }
+        std::fs::create_dir_all(&files.directory).map_err(OpenBranchError::from)?;
         let opened = opening::open_with(&files.directory, branch, self.clock.clone(), |known_sequence| {
             let claim = Claim { branch, owner: self.server, seen_epoch, known_sequence };
-            let journal = PostgresJournal::open(&self.store, claim, &files.directory, self.clock.clone())?;
-            let reader = Box::new(PostgresReader::new(self.pool.clone(), branch));
-            Ok((Box::new(journal), reader))
+            let journal = SharedJournal::open(self.store.clone(), claim, &files.directory, self.clock.clone())?;
+            Ok((Box::new(journal), self.store.reader(branch)))
         })?;
         Ok(begin(branch, opened, files, self.clearing_limit, self.machine.clone())?)
     }

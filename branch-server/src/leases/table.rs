@@ -1,7 +1,8 @@
 //! The table in PostgreSQL.
 
 use super::{Lease, LeaseError, LeaseTable, Seen, Sign};
-use crate::journal::postgres::{Link, PostgresStore, StoreError};
+use crate::journal::postgres::{Link, PostgresStore};
+use crate::journal::shared::StoreError;
 use bank_proto::BranchId;
 
 /// The leases of a bank in PostgreSQL, as one server uses them, by one connection of its own.
@@ -15,13 +16,7 @@ pub(crate) struct PostgresLeases {
 impl PostgresLeases {
     /// For a server and the number that this process of it drew.
     pub(crate) fn new(store: PostgresStore, server: u32, instance: u64) -> PostgresLeases {
-        // PostgreSQL counts with a sign.
-        PostgresLeases { link: Link::new(store), server, instance: instance >> 1, has_entered: false }
-    }
-
-    /// The number by which this process knows its own row.
-    pub(crate) fn instance(&self) -> u64 {
-        self.instance
+        PostgresLeases { link: Link::new(store), server, instance, has_entered: false }
     }
 }
 

@@ -5,8 +5,9 @@ use crate::data_directory::{self, DataError};
 use crate::environment::{Entropy, Environment};
 use crate::hosting::{self, Attempt, Late, Opener};
 use crate::journal::lock::{BranchLock, LockError};
-use crate::journal::postgres::{Founding, Pool, PostgresStore, StoreError};
-use crate::leases::{Keeper, PostgresLeases, SharedOpener, Terms};
+use crate::journal::postgres::PostgresBooks;
+use crate::journal::shared::{Founding, SharedStore, StoreError};
+use crate::leases::{Keeper, LeaseTable, SharedOpener, Terms};
 use crate::server::StartError;
 use crate::service::{Bank, Hosted};
 use crate::settings::{Settings, SettingsError, Store};
@@ -43,7 +44,7 @@ enum Source {
 
 struct Shared {
     opener: SharedOpener,
-    leases: PostgresLeases,
+    leases: Box<dyn LeaseTable>,
     terms: Terms,
     ended: mpsc::UnboundedReceiver<BranchId>,
     drain_timeout: Duration,
@@ -66,7 +67,11 @@ impl Books {
     ) -> Result<Books, StartError> {
         match (&settings.store, settings.postgres()?) {
             (Store::Sqlite(directory), _) => Books::own(directory, settings, assignment, environment).await,
-            (Store::Postgres(_), Some(store)) => Books::shared(store, settings, assignment, environment).await,
+            (Store::Postgres(_), Some(store)) => {
+                let named = || Arc::new(PostgresBooks::new(store)) as Arc<dyn SharedStore>;
+                let store = environment.shared_store.clone().unwrap_or_else(named);
+                Books::shared(store, settings, assignment, environment).await
+            }
             (Store::Postgres(_), None) => Err(SettingsError::Store("--store names no database".to_owned()).into()),
         }
     }
@@ -126,7 +131,7 @@ impl Books {
     }
 
     async fn shared(
-        store: PostgresStore,
+        store: Arc<dyn SharedStore>,
         settings: &Settings,
         assignment: &Assignment,
         environment: &Environment,
@@ -144,7 +149,6 @@ impl Books {
         // A database that fails ends no process: the branch is opened anew, here or elsewhere.
         let end = Arc::new(move |branch| _ = end.send(branch));
         let opener = SharedOpener {
-            pool: Pool::new(store.clone()),
             store: store.clone(),
             cache: cache.clone(),
             server,
@@ -152,8 +156,8 @@ impl Books {
             machine: Machine { workers: environment.workers, end },
             clearing_limit: settings.clearing_limit_minor_units,
         };
-        let leases = PostgresLeases::new(store, server, instance(&environment.entropy));
-        let terms = Terms { server, instance: leases.instance() };
+        let terms = Terms { server, instance: instance(&environment.entropy) };
+        let leases = store.leases(server, terms.instance);
         let all = (1..=i64::from(branches)).filter_map(|number| BranchId::new(number).ok());
         let drain_timeout = Duration::from_millis(u64::from(settings.drain_timeout_ms));
         let source = Source::Shared(Box::new(Shared { opener, leases, terms, ended, drain_timeout, cache_lock }));
@@ -218,7 +222,7 @@ impl Hosting {
 }
 
 /// Looks for the database until it is there, and founds the bank in it or checks the one that is there.
-async fn found(store: &PostgresStore, branches: u32, environment: &Environment) -> Result<(), StartError> {
+async fn found(store: &Arc<dyn SharedStore>, branches: u32, environment: &Environment) -> Result<(), StartError> {
     let (mut pause, mut said) = (PAUSES.0, None);
     loop {
         let founding = store.clone();
@@ -239,7 +243,7 @@ async fn found(store: &PostgresStore, branches: u32, environment: &Environment) 
     }
 }
 
-/// A number that no other process under the same ordinal draws.
+/// A number that no other process under the same ordinal draws. Without its highest bit: databases count with a sign.
 fn instance(entropy: &Entropy) -> u64 {
-    u64::try_from(entropy.transaction_key().0 & u128::from(u64::MAX)).unwrap_or_default()
+    u64::try_from(entropy.transaction_key().0 & u128::from(u64::MAX >> 1)).unwrap_or_default()
 }

@@ -2,7 +2,8 @@
 
 use super::{Report, VerifyError, Walk};
 use crate::derived;
-use crate::journal::postgres::{Pool, PostgresReader, PostgresStore, SharedFiles, StoreError};
+use crate::journal::postgres::{Pool, PostgresReader, PostgresStore, SharedFiles};
+use crate::journal::shared::StoreError;
 use bank_proto::BranchId;
 
 /// A database with the books of a bank.

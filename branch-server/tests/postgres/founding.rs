@@ -2,7 +2,7 @@
 
 use crate::server::Postgres;
 use branch_server::journal::PostgresStore;
-use branch_server::journal::postgres::{Founding, StoreError};
+use branch_server::journal::shared::{Founding, StoreError};
 
 fn store(url: &str) -> PostgresStore {
     PostgresStore::new(url, None, None, "florin test").expect("a store")

@@ -4,10 +4,11 @@ use crate::rows::{branch, rows};
 use crate::server::Postgres;
 use bank_proto::{AccountSerial, CustomerId};
 use branch_server::environment::SystemClock;
-use branch_server::journal::postgres::{Claim, Pool};
+use branch_server::journal::postgres::{Pool, PostgresBooks};
+use branch_server::journal::shared::Claim;
 use branch_server::journal::{
-    AppendError, Journal as _, JournalReader as _, OpenError, PersonalName, PostgresJournal, PostgresReader,
-    PostgresStore, ReadError, Row, Sequence,
+    AppendError, Journal as _, JournalReader as _, OpenError, PersonalName, PostgresReader, PostgresStore, ReadError,
+    Row, Sequence, SharedJournal,
 };
 use std::sync::Arc;
 
@@ -22,17 +23,17 @@ pub(crate) fn claim(seen_epoch: u64) -> Claim {
     Claim { branch: branch(), owner: 0, seen_epoch, known_sequence: 0 }
 }
 
-pub(crate) fn open(store: &PostgresStore, seen_epoch: u64) -> PostgresJournal {
+pub(crate) fn open(store: &PostgresStore, seen_epoch: u64) -> SharedJournal {
     open_in(store, claim(seen_epoch)).expect("a journal")
 }
 
 /// As a server that has never seen the branch.
-pub(crate) fn open_in(store: &PostgresStore, claim: Claim) -> Result<PostgresJournal, OpenError> {
+pub(crate) fn open_in(store: &PostgresStore, claim: Claim) -> Result<SharedJournal, OpenError> {
     let directory = tempfile::tempdir().expect("a directory");
-    PostgresJournal::open(store, claim, directory.path(), Arc::new(SystemClock))
+    SharedJournal::open(Arc::new(PostgresBooks::new(store.clone())), claim, directory.path(), Arc::new(SystemClock))
 }
 
-pub(crate) fn append(journal: &mut PostgresJournal, count: usize) -> Result<(), AppendError> {
+pub(crate) fn append(journal: &mut SharedJournal, count: usize) -> Result<(), AppendError> {
     let group = rows(journal.last_sequence(), count);
     journal.append(&group, &[])
 }
@@ -191,7 +192,10 @@ fn a_database_that_was_put_back_to_an_earlier_moment_is_noticed_by_who_saw_more(
     let postgres = Postgres::start();
     let store = founded(&postgres.database("bank"));
     let directory = tempfile::tempdir().expect("a directory");
-    let open = |seen_epoch| PostgresJournal::open(&store, claim(seen_epoch), directory.path(), Arc::new(SystemClock));
+    let open = |seen_epoch| {
+        let books = Arc::new(PostgresBooks::new(store.clone()));
+        SharedJournal::open(books, claim(seen_epoch), directory.path(), Arc::new(SystemClock))
+    };
     let mut journal = open(0).expect("a journal");
     append(&mut journal, 3).expect("an append");
     append(&mut journal, 3).expect("an append");

@@ -4,13 +4,13 @@ use crate::journal::{all, append, founded, open};
 use crate::proxy::{Cut, Proxy};
 use crate::rows::rows;
 use crate::server::Postgres;
-use branch_server::journal::{AppendError, Journal as _, PostgresJournal, PostgresStore};
+use branch_server::journal::{AppendError, Journal as _, PostgresStore, SharedJournal};
 
 /// The table's name is in the statement's text once, so the statement itself is known by what only it sends: the
 /// kind of its rows, as a column.
 const ROWS: &[u8] = b"deposit";
 
-fn behind(proxy: &Proxy, seen_epoch: u64) -> PostgresJournal {
+fn behind(proxy: &Proxy, seen_epoch: u64) -> SharedJournal {
     let store = PostgresStore::new(&proxy.url("bank"), None, None, "florin test").expect("a store");
     open(&store, seen_epoch)
 }

@@ -134,6 +134,7 @@ impl Servers {
             workers: Workers::Inline,
             connect: Box::new(connect(self.wires.clone(), name(server))),
             decorate: Arc::new(move |branch, journal| witness.watch(branch, journal)),
+            shared_store: None,
             free_bytes: Arc::new(|_| Ok(1 << 40)),
             traces: Traces::off(),
             end: Arc::new(move |_| {

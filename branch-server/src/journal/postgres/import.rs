@@ -1,8 +1,9 @@
 //! Journals of a bank in files, taken over into a database: all of them or none.
 
 use super::columns::{ARRAYS, COLUMNS, Group, Names};
-use super::store::{StoreError, sort};
-use super::{Founding, PostgresStore, journal_table, number};
+use super::store::sort;
+use super::{PostgresStore, journal_table, number};
+use crate::journal::shared::{Founding, StoreError};
 use crate::journal::{GroupCommit, PersonalName, Row, Sequence};
 use bank_proto::BranchId;
 use postgres::Transaction;

@@ -1,6 +1,7 @@
 //! A connection that is made again when it is lost.
 
-use super::store::{Connection, PostgresStore, StoreError, sort};
+use super::store::{Connection, PostgresStore, sort};
+use crate::journal::shared::StoreError;
 use postgres::Client;
 
 /// A connection to the database for short statements that may be repeated.

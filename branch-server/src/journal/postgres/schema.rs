@@ -1,7 +1,8 @@
 //! The tables, and how a newer program changes them.
 
-use super::store::{PostgresStore, StoreError, causes, sort};
+use super::store::{PostgresStore, causes, sort};
 use super::{journal_table, number};
+use crate::journal::shared::{Founding, StoreError};
 use bank_proto::{BranchId, Currency};
 use postgres::Transaction;
 
@@ -10,37 +11,6 @@ const CHANGES: [&str; 1] = [include_str!("schema.sql")];
 
 /// Whoever changes the tables holds this lock: "FLOR". Servers that start at the same time take turns.
 const LOCK: i64 = 0x464C_4F52;
-
-/// Why a bank cannot be served from a database.
-#[derive(Debug, thiserror::Error)]
-pub enum Founding {
-    /// The database cannot be used.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A newer Florin made the tables.
-    #[error(
-        "the bank in {shown} was made by a newer version of Florin (format {found}; this one knows {known}); use that \
-         version"
-    )]
-    Newer {
-        /// Where.
-        shown: String,
-        /// Its format.
-        found: i32,
-        /// The newest that is known here.
-        known: i32,
-    },
-    /// It holds another bank.
-    #[error("{shown} holds a bank of {found} branches, not {wanted}; the number never changes after the founding")]
-    Branches {
-        /// Where.
-        shown: String,
-        /// How many it was founded with.
-        found: u32,
-        /// How many the settings say.
-        wanted: u32,
-    },
-}
 
 impl PostgresStore {
     /// Founds a bank of so many branches in the database, or checks that the one there is such a bank, and brings its

@@ -1,5 +1,6 @@
 //! The database: where it is, and how it is reached.
 
+use crate::journal::shared::StoreError;
 use bank_proto::tls;
 use postgres::config::{Host, SslMode, TargetSessionAttrs};
 use postgres::error::{Severity, SqlState};
@@ -52,17 +53,6 @@ struct Database {
     shown: String,
     /// Whoever waits for the database stops waiting.
     given_up: (Mutex<bool>, Condvar),
-}
-
-/// Why the database cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Waiting does not help: somebody has to correct the settings, or the database's.
-    #[error("{0}")]
-    Setup(String),
-    /// It may be there later. Try again.
-    #[error("{0}")]
-    Unavailable(String),
 }
 
 impl PostgresStore {
