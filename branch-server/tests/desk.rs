@@ -3,6 +3,7 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 
 use bank_proto::{BranchId, Currency, CustomerId, Money, Timestamp, TransactionKey};
+use branch_server::derived::write_snapshot;
 use branch_server::environment::{Clock, SystemClock};
 use branch_server::journal::{
     AppendError, ChainHash, Channel, Journal, PersonalName, ReadError, Row, Sequence, SqliteJournal,
@@ -269,6 +270,30 @@ fn booking_times_never_go_back_even_over_a_restart() {
     drop(first);
     let mut second = open();
     assert_eq!(booked_at(&ask(&mut second, vec![withdraw(4, 1)])), 5_000);
+}
+
+#[test]
+fn a_snapshot_knows_no_later_time_than_the_rows_it_is_made_of() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(SetClock(Mutex::new(5_000)));
+    let open = || {
+        let decorate = |journal| Box::new(journal) as Box<dyn Journal>;
+        open_branch(directory.path(), branch(), 10, clock.clone(), decorate).map(|opened| opened.desk)
+    };
+    let mut first = open().expect("a branch");
+    ask(&mut first, vec![initialize()]);
+    // Of an owner whose clock is ahead, after a question.
+    *clock.0.lock().expect("a clock") = 9_000;
+    ask(&mut first, vec![balance()]);
+    let (sequence, head) = (first.journal().last_sequence(), first.journal().head());
+    let snapshot = first.snapshot().expect("a snapshot");
+    drop(first);
+    // The next owner goes by the rows.
+    *clock.0.lock().expect("a clock") = 6_000;
+    ask(&mut open().expect("a branch"), vec![withdraw(2, 1)]);
+    write_snapshot(directory.path(), branch(), sequence, head, &snapshot).expect("written");
+    let mut third = open().expect("the withdrawal stands behind the snapshot and is in order");
+    assert_eq!(all_said(&ask(&mut third, vec![balance()])), ["999.99"]);
 }
 
 fn hold(key: u128, minor: i64, life_seconds: u32) -> Request {

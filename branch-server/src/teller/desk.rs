@@ -116,7 +116,9 @@ impl Desk {
     /// is more than that.
     #[must_use]
     pub fn snapshot(&self) -> Option<Vec<u8>> {
-        (!self.has_failed).then(|| crate::derived::encode(&self.ledger, self.booked_at))
+        // Of the last row, not of a question after it: whoever goes on from this row without having heard that question may
+        // book earlier, and a snapshot that said more than its rows would make those rows damage.
+        (!self.has_failed).then(|| crate::derived::encode(&self.ledger, self.row_booked_at))
     }
 
     /// The journal.
