@@ -1,5 +1,6 @@
 //! What goes wrong, drawn from the seed.
 
+use crate::run::Kind;
 use crate::servers::{BRANCHES, SERVERS, Servers, name};
 use crate::witness::{Trap, Witness};
 use bank_proto::BranchId;
@@ -41,6 +42,8 @@ pub(crate) struct Faults {
     weather: Weather,
     /// Servers that are down, and the step at which they come back.
     down: BTreeMap<u32, u64>,
+    /// The longest that a dead server is down, in steps.
+    longest_down: u64,
     /// Pairs of hosts that do not hear each other, and the step at which they do again.
     apart: BTreeMap<(String, String), u64>,
     pub(crate) fired: BTreeMap<&'static str, u64>,
@@ -51,7 +54,7 @@ pub(crate) struct Faults {
 }
 
 impl Faults {
-    pub(crate) fn new(seed: u64) -> Faults {
+    pub(crate) fn new(seed: u64, kind: Kind) -> Faults {
         let mut random = StdRng::seed_from_u64(seed ^ 0xFA17);
         let mut part = |most| random.random_range(0..=most);
         let weather = Weather {
@@ -66,9 +69,11 @@ impl Faults {
             random,
             weather,
             down: BTreeMap::new(),
+            // Others take over where they can, if that is longer than a lease.
+            longest_down: if kind == Kind::Shared { 3_000 } else { 1_000 },
             apart: BTreeMap::new(),
             fired: BTreeMap::new(),
-            moving: (seed % 4 == 1).then(|| StdRng::seed_from_u64(seed ^ 0x30FE)),
+            moving: (kind == Kind::Own && seed % 4 == 1).then(|| StdRng::seed_from_u64(seed ^ 0x30FE)),
             restarts: BTreeSet::new(),
         }
     }
@@ -91,10 +96,7 @@ impl Faults {
         self.relocate(now, servers);
         if self.happens(self.weather.kill) {
             let server = self.server();
-            if !self.down.contains_key(&server) {
-                self.count("death between commits");
-                self.kill(now, sim, servers, server);
-            }
+            self.strike(now, sim, servers, server);
         }
         if self.happens(self.weather.stop) {
             let server = self.server();
@@ -169,6 +171,37 @@ impl Faults {
         }
     }
 
+    /// A server dies, if it is there.
+    pub(crate) fn strike(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers, server: u32) {
+        if !self.down.contains_key(&server) {
+            self.count("death between commits");
+            self.kill(now, sim, servers, server);
+        }
+    }
+
+    /// The servers that are up and not told to stop.
+    pub(crate) fn up(&self) -> Vec<u32> {
+        (0..SERVERS).filter(|server| !self.down.contains_key(server)).collect()
+    }
+
+    /// A server that is down comes back now.
+    pub(crate) fn raise(&mut self, sim: &mut Sim<'_>, servers: &Servers, server: u32) {
+        self.down.insert(server, 0);
+        self.mend(0, sim, servers);
+    }
+
+    /// Nobody hears a server, and it hears nobody, until a step.
+    pub(crate) fn isolate(&mut self, sim: &mut Sim<'_>, server: u32, clients: u32, until: u64) {
+        let one = name(server);
+        let others = (0..SERVERS).filter(|other| *other != server).map(name);
+        for other in others.chain((0..clients).map(|client| format!("client-{client}"))) {
+            if !self.is_apart(&one, &other) {
+                sim.partition(one.as_str(), other.as_str());
+                self.apart.insert((one.clone(), other), until);
+            }
+        }
+    }
+
     /// The end of all bad weather.
     pub(crate) fn heal(&mut self, sim: &mut Sim<'_>, servers: &Servers, witness: &Witness) {
         self.mend(u64::MAX, sim, servers);
@@ -182,7 +215,7 @@ impl Faults {
 
     fn kill(&mut self, now: u64, sim: &mut Sim<'_>, servers: &Servers, server: u32) {
         servers.kill(sim, server);
-        self.down.insert(server, now + self.random.random_range(1..1_000));
+        self.down.insert(server, now + self.random.random_range(1..self.longest_down));
     }
 
     fn two_hosts(&mut self, clients: u32) -> (String, String) {

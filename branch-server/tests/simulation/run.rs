@@ -1,7 +1,10 @@
 //! One seed from beginning to end: bad weather, then good, then the reckoning.
 
 use crate::clients::{CLIENTS, Client, History};
+use crate::database::Database;
 use crate::faults::Faults;
+use crate::outages::Outages;
+use crate::places::EVERYWHERE;
 use crate::servers::{BRANCHES, SERVERS, Servers};
 use crate::witness::Witness;
 use branch_server::verify;
@@ -15,12 +18,38 @@ use std::time::Duration;
 
 /// One step of the simulated world.
 const STEP: Duration = Duration::from_millis(2);
-/// How long the weather is bad, in steps.
-const BAD_STEPS: u64 = 4_000;
 /// After so many steps of good weather nothing may be under way any more (I6: 10 seconds).
 const LIVELY_STEPS: u64 = 5_000;
 /// How long the reckoning may take.
 const RECKONING_STEPS: u64 = 60_000;
+
+/// Where the books of a bank are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// On disks of the servers' own.
+    Own,
+    /// In a database that the servers share.
+    Shared,
+}
+
+impl Kind {
+    /// The test that runs one seed of it.
+    pub(crate) fn test(self) -> &'static str {
+        match self {
+            Kind::Own => "one_seed",
+            Kind::Shared => "one_shared_seed",
+        }
+    }
+
+    /// How long the weather is bad, in steps.
+    fn bad_steps(self) -> u64 {
+        match self {
+            Kind::Own => 4_000,
+            // Leases are long, and calms are in it.
+            Kind::Shared => 12_000,
+        }
+    }
+}
 
 /// What one run went through.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,57 +67,9 @@ impl Tally {
     }
 
     /// A simulation that never got to where it hurts proves nothing.
-    pub(crate) fn must_have_been_everywhere(&self) {
-        for place in [
-            "death between commits",
-            "death before a commit",
-            "death after a commit",
-            "full disk",
-            "stop",
-            "death while stopping",
-            // The windows of the protocol: the payer's branch dies around the debit and around the end, the
-            // payee's around the outcome.
-            "death before a commit with transfer_sent",
-            "death after a commit with transfer_sent",
-            "death before a commit with transfer_received",
-            "death after a commit with transfer_received",
-            "death before a commit with transfer_completed",
-            "death after a commit with transfer_completed",
-            "death before a commit with transfer_returned",
-            "death after a commit with transfer_returned",
-            "death after a commit with deposit",
-            "death after a commit with reversal_sent",
-            "death after a commit with reversal_accepted",
-            "death after a commit with hold_captured",
-            "partition",
-            "one-way partition",
-            "wrong clock",
-            "move",
-            "row transfer_sent",
-            "row transfer_received",
-            "row transfer_completed",
-            "row transfer_returned",
-            "row transfer_cancelled",
-            "row turned away",
-            "row reversal",
-            "row reversal_sent",
-            "row reversal_accepted",
-            "row reversal_refused",
-            "row hold_captured",
-            "row hold_released",
-            "row hold_expired",
-            "told receipt",
-            "told refusal",
-            "told transfer",
-            "told transfer that came back",
-            "told reversal",
-            "told door: done",
-            "told door: hold",
-            "told door: ended",
-            "told door: came back",
-            "told door: refused",
-        ] {
-            assert!(self.0.contains_key(place), "never: {place}");
+    pub(crate) fn must_have_been_everywhere(&self, kind: Kind) {
+        for place in EVERYWHERE.iter().chain(kind.places()) {
+            assert!(self.0.contains_key(*place), "never: {place}");
         }
     }
 }
@@ -116,12 +97,29 @@ impl Outcome {
     }
 }
 
+/// The simulated time before a server's words.
+struct Simulated;
+
+impl tracing_subscriber::fmt::time::FormatTime for Simulated {
+    fn format_time(&self, to: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+        write!(to, "{:>6} ms ", turmoil::sim_elapsed().unwrap_or_default().as_millis())
+    }
+}
+
 /// Runs a seed, and panics when a promise is broken.
-pub(crate) fn run(seed: u64) -> Outcome {
+pub(crate) fn run(kind: Kind, seed: u64) -> Outcome {
+    if crate::tells_its_history() {
+        // What the servers say, between the rows and the clients' complaints.
+        let words =
+            tracing_subscriber::fmt().with_max_level(tracing::Level::INFO).with_timer(Simulated).with_target(false);
+        words.with_ansi(false).with_writer(std::io::stdout).init();
+    }
     let directory = tempfile::tempdir().expect("a directory");
     let (witness, history) = (Witness::default(), History::default());
-    let servers = Servers::new(directory.path(), witness.clone(), seed);
-    let mut faults = Faults::new(seed);
+    let database = (kind == Kind::Shared).then(|| Database::new(seed, witness.clone()));
+    let servers = Servers::new(directory.path(), witness.clone(), database.clone(), seed);
+    let mut faults = Faults::new(seed, kind);
+    let mut outages = database.clone().map(|database| Outages::new(seed, database));
     let mut sim = turmoil::Builder::new()
         .rng_seed(seed)
         .tick_duration(STEP)
@@ -150,6 +148,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let mut now = 0;
     let mut step = |sim: &mut turmoil::Sim<'_>, faults: &mut Faults| {
         now += 1;
+        if let Some(database) = &database {
+            database.tables().tick(now);
+        }
         sim.step().expect("no host fails");
         faults.bury(now, sim, &servers);
         witness.check();
@@ -158,32 +159,48 @@ pub(crate) fn run(seed: u64) -> Outcome {
     while !is_open.get() {
         step(&mut sim, &mut faults);
     }
-    for _ in 0..BAD_STEPS {
+    for _ in 0..kind.bad_steps() {
         let now = step(&mut sim, &mut faults);
-        faults.step(now, &mut sim, &servers, &witness, CLIENTS);
+        let is_calm =
+            outages.as_mut().is_some_and(|outages| outages.step(now, &mut sim, &servers, &witness, &mut faults));
+        if !is_calm {
+            faults.step(now, &mut sim, &servers, &witness, CLIENTS);
+        }
     }
     faults.heal(&mut sim, &servers, &witness);
+    let is_settled = || database.as_ref().is_none_or(|database| database.is_settled(SERVERS));
+    if let Some(database) = &database {
+        database.tables().trouble.heal();
+    }
     stop.store(true, Ordering::Relaxed);
     let mut steps = 0;
-    while done.get() < CLIENTS || witness.outstanding() > 0 {
+    while done.get() < CLIENTS || witness.outstanding() > 0 || !is_settled() {
         step(&mut sim, &mut faults);
         steps += 1;
         assert!(
             steps <= LIVELY_STEPS,
-            "I6: {} clients have no answer and {} transfers are under way 10 seconds after everything healed",
+            "I6: 10 seconds after everything healed {} clients have no answer, {} transfers are under way, and branches \
+             are served {}",
             CLIENTS - done.get(),
-            witness.outstanding()
+            witness.outstanding(),
+            if is_settled() { "as they should" } else { "by nobody, twice, or unevenly" }
         );
     }
     let told = reckon(&mut sim, seed, &servers, &history, |sim| {
         step(sim, &mut faults);
     });
+    assert!(is_settled(), "branches moved although nothing happened");
     drop(sim);
     let mut tally = Tally::default();
-    tally.count("transfers verified", verify_all(&servers));
+    let verified = database.as_ref().map_or_else(|| verify_all(&servers), Database::verify);
+    tally.count("transfers verified", verified);
     tally.count("orders", history.entries().len() as u64);
     told.iter().for_each(|(what, count)| tally.count(&format!("told {what}"), *count));
     faults.fired.iter().for_each(|(what, count)| tally.count(what, *count));
+    outages.iter().flat_map(|outages| &outages.fired).for_each(|(what, count)| tally.count(what, *count));
+    if let Some(database) = &database {
+        database.tables().tally.iter().for_each(|(what, count)| tally.count(what, *count));
+    }
     let seen = witness.seen();
     seen.rows.iter().for_each(|(kind, count)| tally.count(&format!("row {kind}"), *count));
     seen.sprung.iter().for_each(|(what, count)| tally.count(what, *count));

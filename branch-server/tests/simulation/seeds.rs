@@ -1,7 +1,7 @@
 //! Many seeds, each in a process of its own: what libraries keep in statics must not make a seed's story depend
 //! on the seeds before it.
 
-use crate::run::Outcome;
+use crate::run::{Kind, Outcome};
 use std::ops::Range;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +11,8 @@ use std::sync::{Mutex, PoisonError};
 pub(crate) const SEED: &str = "FLORIN_SIMULATION_SEED";
 
 /// What came of every seed, in their order.
-pub(crate) fn outcomes(seeds: Range<u64>) -> Vec<Outcome> {
-    in_parallel(&seeds.collect::<Vec<_>>(), |seed| outcome_of(*seed))
+pub(crate) fn outcomes(kind: Kind, seeds: Range<u64>) -> Vec<Outcome> {
+    in_parallel(&seeds.collect::<Vec<_>>(), |seed| outcome_of(kind, *seed))
 }
 
 /// Does something with each item, as many at a time as there are cores; what came of them, in their order.
@@ -40,19 +40,20 @@ pub(crate) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
 ///
 /// # Panics
 /// It broke a promise; the message says how to see it again.
-fn outcome_of(seed: u64) -> Outcome {
-    try_seed(seed, None).unwrap_or_else(|complained| {
+fn outcome_of(kind: Kind, seed: u64) -> Outcome {
+    let test = kind.test();
+    try_seed(kind, seed, None).unwrap_or_else(|complained| {
         panic!(
             "seed {seed} broke a promise:\n{complained}\nto see it again, with its history:\n    {SEED}={seed} \
-             FLORIN_SIMULATION_HISTORY=1 cargo nextest run --workspace --run-ignored only --no-capture -E 'test(one_seed)'"
+             FLORIN_SIMULATION_HISTORY=1 cargo nextest run --workspace --run-ignored only --no-capture -E 'test(={test})'"
         )
     })
 }
 
 /// What came of one, with a bug planted; or what it complained of.
-pub(crate) fn try_seed(seed: u64, bug: Option<&str>) -> Result<Outcome, String> {
+pub(crate) fn try_seed(kind: Kind, seed: u64, bug: Option<&str>) -> Result<Outcome, String> {
     let own = std::env::current_exe().expect("this program's path");
-    let arguments = ["--exact", "one_seed", "--ignored", "--nocapture", "--test-threads=1"];
+    let arguments = ["--exact", kind.test(), "--ignored", "--nocapture", "--test-threads=1"];
     let mut command = Command::new(own);
     command.args(arguments).env(SEED, seed.to_string());
     if let Some(bug) = bug {

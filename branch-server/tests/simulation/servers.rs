@@ -1,13 +1,15 @@
 //! The servers, how they die and what is left of their disks.
 
+use crate::database::{Database, SimulatedStore};
 use crate::machine::{PORT, Wires, WrongClock, connect, incoming};
 use crate::witness::Witness;
 use bank_proto::traces::Traces;
 use bank_proto::{Assignment, AssignmentFile, BranchId};
 use branch_server::data_directory::branch_directory;
 use branch_server::environment::{Entropy, Environment, Workers};
+use branch_server::journal::SharedStore;
 use branch_server::journal::sqlite::{Retirement, retirement};
-use branch_server::{LogFormat, Settings, Store, TlsSettings, start_in};
+use branch_server::{LogFormat, PostgresUrl, Settings, Store, TlsSettings, start_in};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -23,6 +25,8 @@ pub(crate) const BRANCHES: u32 = 5;
 pub(crate) struct Servers {
     directory: PathBuf,
     witness: Witness,
+    /// What they share; None when each has a disk of its own.
+    database: Option<Database>,
     pub(crate) wires: Wires,
     seed: u64,
     /// How wrong each server's wall clock is, in microseconds.
@@ -43,8 +47,9 @@ pub(crate) fn name(server: u32) -> String {
 }
 
 impl Servers {
-    pub(crate) fn new(directory: &Path, witness: Witness, seed: u64) -> Servers {
+    pub(crate) fn new(directory: &Path, witness: Witness, database: Option<Database>, seed: u64) -> Servers {
         Servers {
+            database,
             directory: directory.to_owned(),
             witness,
             wires: Wires::default(),
@@ -107,7 +112,11 @@ impl Servers {
 
     /// Those that must die now: a journal of theirs failed.
     pub(crate) fn doomed(&self) -> BTreeSet<u32> {
-        std::mem::take(&mut *self.doomed.lock().expect("nobody panicked"))
+        let mut doomed = std::mem::take(&mut *self.doomed.lock().expect("nobody panicked"));
+        if let Some(database) = &self.database {
+            doomed.extend(database.tables().trouble.doomed());
+        }
+        doomed
     }
 
     /// Tells a server to stop: it answers what it has taken, and closes its files.
@@ -125,6 +134,11 @@ impl Servers {
         std::fs::rename(&image, &disk).expect("put back");
     }
 
+    fn shared_store(&self, server: u32) -> Option<Arc<dyn SharedStore>> {
+        let database = self.database.clone()?;
+        Some(Arc::new(SimulatedStore::new(database, server)))
+    }
+
     async fn serve(self, server: u32) -> turmoil::Result {
         let start = self.starts.fetch_add(1, Ordering::Relaxed);
         let (witness, doomed) = (self.witness.clone(), self.doomed.clone());
@@ -134,7 +148,7 @@ impl Servers {
             workers: Workers::Inline,
             connect: Box::new(connect(self.wires.clone(), name(server))),
             decorate: Arc::new(move |branch, journal| witness.watch(branch, journal)),
-            shared_store: None,
+            shared_store: self.shared_store(server),
             free_bytes: Arc::new(|_| Ok(1 << 40)),
             traces: Traces::off(),
             end: Arc::new(move |_| {
@@ -143,11 +157,16 @@ impl Servers {
         };
         let address = ([0, 0, 0, 0], PORT).into();
         let incoming = incoming(self.wires.clone(), name(server)).await?;
+        std::fs::create_dir_all(self.disk(server)).expect("a directory");
         let assignment = self.directory.join(format!("assignment-{server}.json"));
         std::fs::write(&assignment, serde_json::to_string(&self.assignment_file()).expect("JSON")).expect("written");
         let settings = Settings {
             listen: address,
-            store: Store::Sqlite(self.disk(server)),
+            store: match self.database {
+                // Nobody connects to it.
+                Some(_) => Store::Postgres(PostgresUrl("postgres://bank@simulated/books".to_owned())),
+                None => Store::Sqlite(self.disk(server)),
+            },
             store_authority: None,
             store_password_file: None,
             cache: self.disk(server),
@@ -159,7 +178,7 @@ impl Servers {
             drain_timeout_ms: 1_000,
             otlp_endpoint: None,
             trace_ratio: 0.0,
-            assignment: Some(assignment),
+            assignment: self.database.is_none().then_some(assignment),
             audit_interval_ms: 500,
             // Now and then something is refused for it.
             clearing_limit_minor_units: 200_000,

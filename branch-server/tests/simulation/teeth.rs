@@ -1,5 +1,6 @@
 //! Planted bugs, each of which must break a promise within a few seeds: a checker that catches nothing proves nothing.
 
+use crate::run::Kind;
 use crate::seeds::{in_parallel, try_seed};
 
 /// Seeds in which a bug must show. The rarest shows in one of four: forty without it are chance once in 100,000 times.
@@ -24,7 +25,8 @@ const BUGS: [&str; 12] = [
 #[test]
 fn every_planted_bug_is_caught() {
     let mut missed = Vec::new();
-    let caught = in_parallel(&BUGS, |bug| (0..SEEDS).find_map(|seed| Some((seed, try_seed(seed, Some(bug)).err()?))));
+    let caught =
+        in_parallel(&BUGS, |bug| (0..SEEDS).find_map(|seed| Some((seed, try_seed(Kind::Own, seed, Some(bug)).err()?))));
     for (bug, caught) in BUGS.into_iter().zip(caught) {
         match caught {
             Some((seed, what)) => {

@@ -56,6 +56,54 @@ impl Witness {
         Box::new(Watched { branch, journal, witness: self.clone() })
     }
 
+    /// The trap that a group commit falls into.
+    pub(crate) fn spring(&self, branch: BranchId, rows: &[Row]) -> Option<Trap> {
+        let mut seen = self.seen();
+        let trap = seen.trap(branch, rows)?;
+        let what = match trap {
+            Trap::Full => "full disk",
+            Trap::Before => "death before a commit",
+            Trap::After => "death after a commit",
+        };
+        *seen.sprung.entry(what.to_owned()).or_default() += 1;
+        // Which window of the protocol that was: by what the group commit holds, or was to hold.
+        for row in rows.iter().filter(|_| trap != Trap::Full) {
+            *seen.sprung.entry(format!("{what} with {}", row.kind.as_str())).or_default() += 1;
+        }
+        Some(trap)
+    }
+
+    /// A group commit has become durable.
+    pub(crate) fn take(&self, branch: BranchId, rows: &[Row], closing: GroupCommit) {
+        let mut seen = self.seen();
+        let Some((last, before)) = rows.split_last() else { return };
+        for row in rows {
+            *seen.rows.entry(row.kind.as_str()).or_default() += 1;
+            if let Ok(Some(Entry::Received { arrival, .. })) = entry_of(row) {
+                let is_new = seen.credited.insert((arrival.source, branch, arrival.pair_sequence));
+                assert!(is_new, "I3: credited twice: {row:?}");
+            }
+            if row.kind == RowKind::Refused && row.channel == branch_server::journal::Channel::Branch {
+                *seen.rows.entry("turned away").or_default() += 1;
+            }
+        }
+        seen.trace.update(&branch.get().to_le_bytes());
+        seen.trace.update(format!("{:?} {}", closing.hash, closing.epoch).as_bytes());
+        seen.is_new = true;
+        let fold = seen.folds.entry(branch).or_insert_with(|| Fold::from(branch, Folded::empty()));
+        for row in before {
+            fold.take(row.clone(), None).expect("I10: the row follows from the rows before it");
+        }
+        fold.take(last.clone(), Some(closing)).expect("I1, I7, I9, I10: the group commit follows from those before it");
+        if crate::tells_its_history() {
+            for row in rows {
+                let at = turmoil::sim_elapsed().unwrap_or_default().as_millis();
+                let (sequence, kind) = (row.sequence, row.kind.as_str());
+                println!("{at:>6} ms  branch {branch} row {sequence} {kind} {}", row.transaction);
+            }
+        }
+    }
+
     /// What must be true whenever the bank stands still for a moment; says nothing when nothing was written.
     pub(crate) fn check(&self) {
         let mut seen = self.seen();
@@ -95,8 +143,7 @@ fn cut(fold: &Fold) -> BranchCut {
 }
 
 impl Seen {
-    /// The trap that a group commit falls into.
-    fn spring(&mut self, branch: BranchId, rows: &[Row]) -> Option<Trap> {
+    fn trap(&mut self, branch: BranchId, rows: &[Row]) -> Option<Trap> {
         let (trap, kind) = *self.traps.get(&branch)?;
         if kind.is_some_and(|kind| rows.iter().all(|row| row.kind != kind)) {
             return None;
@@ -125,39 +172,8 @@ struct Watched {
 
 impl Watched {
     fn durable(&self, rows: &[Row]) {
-        let mut seen = self.witness.seen();
         let closing = GroupCommit { epoch: self.journal.epoch(), hash: self.journal.head() };
-        let Some((last, before)) = rows.split_last() else { return };
-        for row in rows {
-            *seen.rows.entry(row.kind.as_str()).or_default() += 1;
-            if let Ok(Some(Entry::Received { arrival, .. })) = entry_of(row) {
-                let is_new = seen.credited.insert((arrival.source, self.branch, arrival.pair_sequence));
-                assert!(is_new, "I3: credited twice: {row:?}");
-            }
-            if row.kind == RowKind::Refused && row.channel == branch_server::journal::Channel::Branch {
-                *seen.rows.entry("turned away").or_default() += 1;
-            }
-        }
-        seen.trace.update(&self.branch.get().to_le_bytes());
-        seen.trace.update(format!("{:?} {}", closing.hash, closing.epoch).as_bytes());
-        seen.is_new = true;
-        let fold = seen.folds.get_mut(&self.branch).expect("it is watched");
-        for row in before {
-            fold.take(row.clone(), None).expect("I10: the row follows from the rows before it");
-        }
-        fold.take(last.clone(), Some(closing)).expect("I1, I7, I9, I10: the group commit follows from those before it");
-        if crate::tells_its_history() {
-            for row in rows {
-                let at = turmoil::sim_elapsed().unwrap_or_default().as_millis();
-                println!(
-                    "{at:>6} ms  branch {} row {} {} {}",
-                    self.branch,
-                    row.sequence,
-                    row.kind.as_str(),
-                    row.transaction
-                );
-            }
-        }
+        self.witness.take(self.branch, rows, closing);
     }
 }
 
@@ -175,28 +191,12 @@ impl Journal for Watched {
     }
 
     fn append(&mut self, rows: &[Row], names: &[PersonalName]) -> Result<(), AppendError> {
-        let trap = self.witness.seen().spring(self.branch, rows);
-        let sprung = |what: &str| {
-            let mut seen = self.witness.seen();
-            *seen.sprung.entry(what.to_owned()).or_default() += 1;
-            // Which window of the protocol that was: by what the group commit holds, or was to hold.
-            for row in rows {
-                *seen.sprung.entry(format!("{what} with {}", row.kind.as_str())).or_default() += 1;
-            }
-        };
-        match trap {
-            Some(Trap::Full) => {
-                sprung("full disk");
-                Err(AppendError::StorageFull)
-            }
-            Some(Trap::Before) => {
-                sprung("death before a commit");
-                Err(AppendError::Fatal("the server dies before the commit".to_owned()))
-            }
+        match self.witness.spring(self.branch, rows) {
+            Some(Trap::Full) => Err(AppendError::StorageFull),
+            Some(Trap::Before) => Err(AppendError::Fatal("the server dies before the commit".to_owned())),
             Some(Trap::After) => {
                 self.journal.append(rows, names)?;
                 self.durable(rows);
-                sprung("death after a commit");
                 Err(AppendError::Fatal("the server dies after the commit".to_owned()))
             }
             None => {
