@@ -1,11 +1,14 @@
 //! PostgreSQL as the database that all branch servers share ([`super::shared`]).
 //!
 //! - [`PostgresStore`]: the database: where it is, and how it is reached
+//! - `client`: what is said by one connection, and never without a limit
 //! - `schema`: the tables, and how a newer program changes them
 //! - `columns`: rows and the columns they stand in
 //! - [`PostgresBooks`]: what a bank needs of it
 //! - `claim`: the statements by which a branch is taken over
-//! - `append`: the statement of a group commit, how it is sent, and what became of it
+//! - `writer`: one owner's connection
+//! - `lane`: the way by which all branches of a server write
+//! - `append`: the one statement of their group commits, and what became of it
 //! - [`Import`]: the books of a bank in files, taken over
 //! - [`PostgresReader`]: reading beside the writer
 //! - [`Pool`], [`Link`]: connections for readers, and one for the lease, made again when they are lost
@@ -14,14 +17,17 @@
 mod append;
 mod books;
 mod claim;
+mod client;
 mod columns;
 mod import;
+mod lane;
 mod link;
 mod pool;
 mod reader;
 mod schema;
 mod shared_files;
 mod store;
+mod writer;
 
 pub use books::PostgresBooks;
 pub use import::{Import, ImportError};
@@ -32,18 +38,6 @@ pub use shared_files::SharedFiles;
 pub use store::{MINIMUM_VERSION, PostgresStore};
 
 use bank_proto::BranchId;
-use columns::RowReader;
-use store::Connection;
-
-/// The connection of a branch's writer and its prepared statements.
-struct Writer {
-    connection: Connection,
-    branch: BranchId,
-    append: postgres::Statement,
-    append_with_names: postgres::Statement,
-    confirm: postgres::Statement,
-    rows: RowReader,
-}
 
 /// The table of a branch's journal.
 fn journal_table(branch: BranchId) -> String {

@@ -12,3 +12,4 @@ mod proxy;
 mod rows;
 mod server;
 mod standbys;
+mod together;

@@ -4,7 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// What is done with the next statement that has these bytes in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +21,7 @@ pub(crate) enum Cut {
 /// A way to a PostgreSQL server.
 pub(crate) struct Proxy {
     port: u16,
+    server: Arc<AtomicU16>,
     cut: Arc<AtomicU8>,
 }
 
@@ -31,14 +32,22 @@ impl Proxy {
         let port = listener.local_addr().expect("an address").port();
         let cut = Arc::new(AtomicU8::new(Cut::Nothing as u8));
         let shared = cut.clone();
+        let server = Arc::new(AtomicU16::new(server));
+        let target = server.clone();
         std::thread::spawn(move || {
             for client in listener.incoming().map_while(Result::ok) {
-                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server)) else { continue };
+                let port = target.load(Ordering::SeqCst);
+                let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else { continue };
                 let cut = shared.clone();
                 std::thread::spawn(move || carry(&client, &server, marker, &cut));
             }
         });
-        Proxy { port, cut }
+        Proxy { port, server, cut }
+    }
+
+    /// Leads to the server on another port from now on; connections that are there stay where they are.
+    pub(crate) fn turn_to(&self, server: u16) {
+        self.server.store(server, Ordering::SeqCst);
     }
 
     /// The URL of a database by this way.

@@ -1,6 +1,7 @@
 //! Synchronous standbys: nothing is acknowledged that only the primary has.
 
 use crate::journal::{all, append, founded, open};
+use crate::proxy::Proxy;
 use crate::rows::rows;
 use crate::server::{Postgres, is_open};
 use branch_server::journal::{Journal as _, PostgresStore};
@@ -57,6 +58,32 @@ fn when_the_primary_dies_the_promoted_standby_has_every_acknowledged_row_and_the
     });
     standby.promote();
     let journal = writing.join().expect("a thread");
+    assert_eq!((journal.epoch(), journal.last_sequence()), (1, 10));
+    let promoted = PostgresStore::new(&standby.url("bank"), None, None, "florin test").expect("a store");
+    assert_eq!(all(&promoted), rows(0, 10));
+}
+
+#[test]
+fn a_writer_leaves_a_primary_that_was_replaced_and_is_still_there() {
+    let cut_off = Postgres::start();
+    let standby = cut_off.synchronous_standby();
+    cut_off.database("bank");
+    let way = Proxy::to(cut_off.port(), b"never cut");
+    let store = founded(&way.url("bank"));
+    let mut journal = open(&store, 0);
+    append(&mut journal, 5).expect("an append");
+    // Nobody tells the primary: it takes writes, and waits for a standby that follows it no more.
+    standby.promote();
+    let writing = std::thread::spawn(move || {
+        append(&mut journal, 5).expect("an append");
+        journal
+    });
+    cut_off.wait_until("the commit waits", |primary| {
+        primary.ask("postgres", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != "0"
+    });
+    way.turn_to(standby.port());
+    let mut journal = writing.join().expect("a thread");
+    journal.confirm().expect("its own");
     assert_eq!((journal.epoch(), journal.last_sequence()), (1, 10));
     let promoted = PostgresStore::new(&standby.url("bank"), None, None, "florin test").expect("a store");
     assert_eq!(all(&promoted), rows(0, 10));

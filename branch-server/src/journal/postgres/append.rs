@@ -1,145 +1,143 @@
-//! The statement of a group commit, how it is sent, and what became of it.
+//! The one statement by which group commits are written, and what became of it.
 
-use super::claim::{claim, group_hash, last_row, stand};
-use super::columns::{ARRAYS, COLUMNS, Group, Names, RowReader};
-use super::store::{Connection, causes};
-use super::{Writer, journal_table, number, reader};
-use crate::journal::shared::{Fence, Outcome, OwnerLink, Standing};
-use crate::journal::{ChainHash, GroupCommit, PersonalName, ReadError, Row, Sequence};
-use bank_proto::{BranchId, CustomerId};
-use postgres::error::{Severity, SqlState};
-use postgres::types::ToSql;
+use super::columns::{ARRAYS, COLUMNS, Column, Group, Names};
+use super::number;
+use super::store::{Connection, PostgresStore, causes};
+use crate::journal::Sequence;
+use crate::journal::shared::{Fence, Outcome};
+use bank_proto::BranchId;
+use std::collections::BTreeSet;
+use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::types::ToSql;
 
-impl Writer {
-    /// Prepares the statements of a branch's writer.
-    pub(super) fn prepare(mut connection: Connection, branch: BranchId) -> Result<Writer, postgres::Error> {
-        let has_standbys = connection.has_standbys;
-        let client = connection.client();
-        let append = client.prepare(&append_statement(branch, false))?;
-        let append_with_names = client.prepare(&append_statement(branch, true))?;
-        // A primary that was replaced without knowing it would confirm for ever what it read from its own disk. Where
-        // commits wait for standbys, a commit finds that out: the standbys follow another one by then.
-        let confirm = if has_standbys {
-            "UPDATE florin.branch SET session = session WHERE branch = $1 AND epoch = $2 AND session = $3 AND head = $4 \
-             RETURNING 1"
-        } else {
-            "SELECT 1 FROM florin.branch WHERE branch = $1 AND epoch = $2 AND session = $3 AND head = $4"
+/// One group commit.
+pub(super) struct Order {
+    pub(super) branch: BranchId,
+    pub(super) fence: Fence,
+    /// The last row after it.
+    pub(super) last: Sequence,
+    pub(super) group: Group,
+    pub(super) names: Names,
+}
+
+/// A connection for group commits, and its prepared statements.
+pub(super) struct Line {
+    connection: Connection,
+    append: tokio_postgres::Statement,
+    append_with_names: tokio_postgres::Statement,
+}
+
+impl Line {
+    /// Writes orders by an idle line, or by a new one: what became of each, and the line if it is still of use.
+    pub(super) fn write_by(
+        store: &PostgresStore,
+        idle: Option<Line>,
+        orders: &[&Order],
+    ) -> (Option<Line>, Vec<Outcome<bool>>) {
+        let mut line = match idle.map_or_else(|| Line::connect(store), Ok) {
+            Ok(line) => line,
+            Err(what) => return (None, orders.iter().map(|_| Outcome::NotDone(what.clone())).collect()),
         };
-        let confirm = client.prepare(confirm)?;
-        Ok(Writer { connection, branch, append, append_with_names, confirm, rows: RowReader::default() })
+        let mut outcomes = line.write(orders);
+        if orders.len() > 1 && matches!(outcomes.first(), Some(Outcome::Refused(_))) {
+            // One of them is what the database will never take, and the others have nothing to do with it.
+            outcomes = orders.iter().flat_map(|order| line.write(&[*order])).collect();
+        }
+        let is_lost = |outcome: &Outcome<bool>| matches!(outcome, Outcome::NotDone(_) | Outcome::Unknown(_));
+        (Some(line).filter(|_| !outcomes.iter().any(is_lost)), outcomes)
+    }
+
+    fn connect(store: &PostgresStore) -> Result<Line, String> {
+        let connection = store.connect().map_err(|error| error.to_string())?;
+        Line::prepare(connection).map_err(|error| causes(&error))
+    }
+
+    fn prepare(mut connection: Connection) -> Result<Line, tokio_postgres::Error> {
+        let client = connection.client();
+        let append = client.prepare(&statement(false))?;
+        let append_with_names = client.prepare(&statement(true))?;
+        Ok(Line { connection, append, append_with_names })
+    }
+
+    /// One statement, and what became of each order by it.
+    fn write(&mut self, orders: &[&Order]) -> Vec<Outcome<bool>> {
+        let [mut branch, mut epoch, mut session, mut head, mut last] = [const { Column::new() }; 5];
+        let (mut row_branch, mut rows) = (Column::new(), Group::default());
+        let (mut name_branch, mut names) = (Column::new(), Names::default());
+        for order in orders {
+            branch.push_branch(order.branch, 1);
+            epoch.push_number(order.fence.epoch.cast_signed());
+            session.push_number(order.fence.session);
+            head.push_number(order.fence.head.cast_signed());
+            last.push_number(order.last.cast_signed());
+            row_branch.push_branch(order.branch, order.group.rows());
+            rows.append(&order.group);
+            name_branch.push_branch(order.branch, order.names.count());
+            names.append(&order.names);
+        }
+        let fence: [&(dyn ToSql + Sync); 6] = [&branch, &epoch, &session, &head, &last, &row_branch];
+        let mut parameters: Vec<&(dyn ToSql + Sync)> = fence.into_iter().chain(rows.parameters()).collect();
+        let mut statement = &self.append;
+        if names.count() > 0 {
+            parameters.push(&name_branch);
+            parameters.extend(names.parameters());
+            statement = &self.append_with_names;
+        }
+        self.connection.client().take_warning();
+        let said = self.connection.client().query(statement, &parameters);
+        let same = |outcome: Outcome<bool>| vec![outcome; orders.len()];
+        match said {
+            // It no longer waits for its standbys: what was committed may stand on its own disk alone.
+            Ok(_) if self.connection.client().take_warning() => {
+                same(Outcome::Unknown("it may be on one disk only".to_owned()))
+            }
+            Ok(done) => {
+                let done: BTreeSet<i32> = done.iter().map(|row| row.get(0)).collect();
+                orders.iter().map(|order| Outcome::Done(done.contains(&number(order.branch)))).collect()
+            }
+            Err(error) => same(outcome(&error)),
+        }
     }
 }
 
-/// The one statement of a group commit: the branch's row moves on if it is as this writer knows it, and only then
-/// there are rows to insert. Its one row says that it was done.
-fn append_statement(branch: BranchId, with_names: bool) -> String {
-    let array = |(place, kind): (usize, &&str)| format!("${}::{kind}[]", place + 6);
+/// The one statement: each branch's row moves on if it is as its writer knows it, and rows are inserted for those
+/// branches only. It says which they are.
+fn statement(with_names: bool) -> String {
+    let array = |(place, kind): (usize, &&str)| format!("${}::{kind}[]", place + 7);
     let arrays: Vec<String> = ARRAYS.iter().enumerate().map(array).collect();
     let names = if with_names {
-        let first = 6 + ARRAYS.len();
+        let first = 7 + ARRAYS.len();
         format!(
-            ", named AS (INSERT INTO florin.personal_name (branch, customer_id, name, digest_key) \
-             SELECT $2, given.* FROM fence, unnest(${}::bigint[], ${}::text[], ${}::bytea[]) AS given \
+            ", named AS (INSERT INTO florin.personal_name (branch, customer_id, name, digest_key) SELECT given.* \
+             FROM unnest(${}::int[], ${}::bigint[], ${}::text[], ${}::bytea[]) \
+                 AS given (branch, customer_id, name, digest_key) \
+             WHERE given.branch = ANY (ARRAY(SELECT branch FROM fence)) \
              ON CONFLICT (branch, customer_id) DO UPDATE SET name = excluded.name, digest_key = excluded.digest_key)",
             first,
             first + 1,
-            first + 2
+            first + 2,
+            first + 3
         )
     } else {
         String::new()
     };
     format!(
-        "WITH fence AS (UPDATE florin.branch SET head = $1 \
-             WHERE branch = $2 AND epoch = $3 AND session = $4 AND head = $5 RETURNING 1), \
-         written AS (INSERT INTO {} (branch, {COLUMNS}) SELECT $2, given.* FROM fence, unnest({}) AS given){names} \
-         SELECT 1 FROM fence",
-        journal_table(branch),
+        "WITH fence AS (UPDATE florin.branch AS standing SET head = given.last \
+             FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) \
+                 AS given (branch, epoch, session, head, last) \
+             WHERE standing.branch = given.branch AND standing.epoch = given.epoch \
+                 AND standing.session = given.session AND standing.head = given.head \
+             RETURNING standing.branch), \
+         written AS (INSERT INTO florin.journal (branch, {COLUMNS}) SELECT given.* \
+             FROM unnest($6::int[], {}) AS given (branch, {COLUMNS}) \
+             WHERE given.branch = ANY (ARRAY(SELECT branch FROM fence))){names} \
+         SELECT branch FROM fence",
         arrays.join(", "),
     )
 }
 
-impl OwnerLink for Writer {
-    fn shown(&self) -> String {
-        journal_table(self.branch)
-    }
-
-    fn claim(&mut self, owner: u32, seen_epoch: u64) -> Result<Option<u64>, String> {
-        claim(&mut self.connection, self.branch, owner, seen_epoch).map_err(|error| causes(&error))
-    }
-
-    fn stand(&mut self, epoch: u64) -> Result<Option<Standing>, String> {
-        stand(&mut self.connection, self.branch, epoch)
-    }
-
-    fn last_row(&mut self) -> Result<Option<(Sequence, ChainHash, u64)>, String> {
-        last_row(&mut self.connection, self.branch).map_err(|error| causes(&error))
-    }
-
-    fn group_hash(&mut self, sequence: Sequence) -> Result<Option<ChainHash>, String> {
-        group_hash(&mut self.connection, self.branch, sequence).map_err(|error| causes(&error))
-    }
-
-    fn append(&mut self, fence: Fence, rows: &[Row], closing: GroupCommit, names: &[PersonalName]) -> Outcome<bool> {
-        let (group, names) = (Group::new(rows, closing), Names::new(names));
-        let last = (fence.head + rows.len() as u64).cast_signed();
-        let Fence { epoch, session, head } = fence;
-        let (branch, epoch, head) = (number(self.branch), epoch.cast_signed(), head.cast_signed());
-        let fence: [&(dyn ToSql + Sync); 5] = [&last, &branch, &epoch, &session, &head];
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = fence.into_iter().chain(group.parameters()).collect();
-        let statement = if names.is_empty() {
-            &self.append
-        } else {
-            parameters.extend(names.parameters());
-            &self.append_with_names
-        };
-        self.connection.take_warning();
-        let done = self.connection.client().query_opt(statement, &parameters);
-        self.outcome_of(done)
-    }
-
-    fn confirm(&mut self, fence: Fence) -> Outcome<bool> {
-        let Fence { epoch, session, head } = fence;
-        let (branch, epoch, head) = (number(self.branch), epoch.cast_signed(), head.cast_signed());
-        let parameters: [&(dyn ToSql + Sync); 4] = [&branch, &epoch, &session, &head];
-        self.connection.take_warning();
-        let done = self.connection.client().query_opt(&self.confirm, &parameters);
-        self.outcome_of(done)
-    }
-
-    fn rows(&mut self, first: Sequence, limit: usize) -> Result<Vec<Row>, ReadError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let found = reader::rows(self.connection.client(), self.branch, first, limit);
-        let found = found.map_err(|error| unread(&error))?;
-        found.iter().map(|row| Ok(self.rows.take(row)?.0)).collect()
-    }
-
-    fn personal_name(&mut self, customer: CustomerId) -> Result<Option<String>, ReadError> {
-        reader::personal_name(self.connection.client(), self.branch, customer).map_err(|error| unread(&error))
-    }
-}
-
-impl Writer {
-    /// What became of a statement whose one row says that it was done.
-    fn outcome_of(&self, done: Result<Option<postgres::Row>, postgres::Error>) -> Outcome<bool> {
-        match done {
-            // It no longer waits for its standbys: what was committed may stand on its own disk alone.
-            Ok(_) if self.connection.take_warning() => Outcome::Unknown("it may be on one disk only".to_owned()),
-            Ok(done) => Outcome::Done(done.is_some()),
-            Err(error) => outcome(&error),
-        }
-    }
-}
-
-/// Why something could not be read: by another connection it may be, unless the database says that it never will.
-fn unread(error: &postgres::Error) -> ReadError {
-    match outcome::<()>(error) {
-        Outcome::Refused(what) => ReadError::Store(what),
-        _ => ReadError::Unavailable(causes(error)),
-    }
-}
-
 /// What a failed statement has done. The server's word that it failed is trusted; the end of a connection says nothing.
-fn outcome<T>(error: &postgres::Error) -> Outcome<T> {
+pub(super) fn outcome<T>(error: &tokio_postgres::Error) -> Outcome<T> {
     let what = causes(error);
     let Some(said) = error.as_db_error() else { return Outcome::Unknown(what) };
     if said.parsed_severity() != Some(Severity::Error) {

@@ -1,10 +1,10 @@
 //! A database as a bank uses it.
 
-use super::Writer;
 use super::pool::Pool;
 use super::reader::PostgresReader;
 use super::shared_files::SharedFiles;
 use super::store::{PostgresStore, sort};
+use super::writer::Writer;
 use crate::journal::JournalReader;
 use crate::journal::shared::{Founding, OwnerLink, SharedStore, StoreError};
 use crate::leases::{LeaseTable, PostgresLeases};
@@ -33,7 +33,7 @@ impl SharedStore for PostgresBooks {
 
     fn connect(&self, branch: BranchId) -> Result<Box<dyn OwnerLink>, StoreError> {
         let connection = self.store.connect()?;
-        Ok(Box::new(Writer::prepare(connection, branch).map_err(|error| sort(&error))?))
+        Ok(Box::new(Writer::prepare(self.store.clone(), connection, branch).map_err(|error| sort(&error))?))
     }
 
     fn reader(&self, branch: BranchId) -> Box<dyn JournalReader> {

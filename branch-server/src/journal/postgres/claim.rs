@@ -12,7 +12,7 @@ pub(super) fn claim(
     branch: BranchId,
     owner: u32,
     seen_epoch: u64,
-) -> Result<Option<u64>, postgres::Error> {
+) -> Result<Option<u64>, tokio_postgres::Error> {
     let claimed = connection.client().query_opt(
         "UPDATE florin.branch SET epoch = epoch + 1, session = 0, owner = $3 \
          WHERE branch = $1 AND epoch = $2 RETURNING epoch",
@@ -26,11 +26,11 @@ pub(super) fn claim(
 ///
 /// It commits, so it is answered when whatever the database waits for has everything that was committed before.
 pub(super) fn stand(connection: &mut Connection, branch: BranchId, epoch: u64) -> Result<Option<Standing>, String> {
-    connection.take_warning();
+    connection.client().take_warning();
     let sql = "UPDATE florin.branch SET session = session + 1 WHERE branch = $1 AND epoch = $2 RETURNING session, head";
     let row = connection.client().query_opt(sql, &[&number(branch), &epoch.cast_signed()]);
     let Some(row) = row.map_err(|error| causes(&error))? else { return Ok(None) };
-    if connection.take_warning() {
+    if connection.client().take_warning() {
         return Err("it waited for its standbys in vain".to_owned());
     }
     let head: i64 = row.get(1);
@@ -41,7 +41,7 @@ pub(super) fn stand(connection: &mut Connection, branch: BranchId, epoch: u64) -
 pub(super) fn last_row(
     connection: &mut Connection,
     branch: BranchId,
-) -> Result<Option<(Sequence, ChainHash, u64)>, postgres::Error> {
+) -> Result<Option<(Sequence, ChainHash, u64)>, tokio_postgres::Error> {
     let table = journal_table(branch);
     let sql = format!("SELECT sequence, hash, epoch FROM {table} ORDER BY sequence DESC LIMIT 1");
     let row = connection.client().query_opt(&sql, &[])?;
@@ -57,7 +57,7 @@ pub(super) fn group_hash(
     connection: &mut Connection,
     branch: BranchId,
     sequence: Sequence,
-) -> Result<Option<ChainHash>, postgres::Error> {
+) -> Result<Option<ChainHash>, tokio_postgres::Error> {
     let sql = format!("SELECT hash FROM {} WHERE sequence = $1", journal_table(branch));
     let row = connection.client().query_opt(&sql, &[&sequence.cast_signed()])?;
     let hash = row.and_then(|row| row.get::<_, Option<Vec<u8>>>(0));

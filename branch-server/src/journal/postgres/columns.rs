@@ -1,11 +1,12 @@
 //! Rows and the columns they stand in.
 
+use super::number;
 use crate::journal::row::Principals;
 use crate::journal::{ChainHash, Channel, GroupCommit, PersonalName, ReadError, Row, RowKind};
-use bank_proto::{AccountSerial, Currency, CustomerId, Timestamp, TransactionKey};
-use postgres::types::private::BytesMut;
-use postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+use bank_proto::{AccountSerial, BranchId, Currency, CustomerId, Timestamp, TransactionKey};
 use std::error::Error;
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{FromSql, IsNull, Kind, ToSql, Type, accepts, to_sql_checked};
 
 /// Every column but the branch, in the order in which rows are written and read.
 pub(super) const COLUMNS: &str = "sequence, booked_at, transaction_id, fingerprint, kind, debit_account, \
@@ -18,19 +19,9 @@ pub(super) const ARRAYS: [&str; 19] = [
     "bigint", "bigint", "text", "text", "text", "bigint", "bytea",
 ];
 
-/// So many bytes as a `bytea`.
+/// A `bytea` of so many bytes.
 #[derive(Debug, Clone, Copy)]
 struct Bytes<const N: usize>([u8; N]);
-
-impl<const N: usize> ToSql for Bytes<N> {
-    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        out.extend_from_slice(&self.0);
-        Ok(IsNull::No)
-    }
-
-    accepts!(BYTEA);
-    to_sql_checked!();
-}
 
 impl<'a, const N: usize> FromSql<'a> for Bytes<N> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
@@ -40,33 +31,89 @@ impl<'a, const N: usize> FromSql<'a> for Bytes<N> {
     accepts!(BYTEA);
 }
 
-/// The rows of one group commit, column by column.
-#[derive(Default)]
-pub(super) struct Group<'a> {
-    sequence: Vec<i64>,
-    booked_at: Vec<i64>,
-    transaction_id: Vec<Bytes<16>>,
-    fingerprint: Vec<Option<Bytes<16>>>,
-    kind: Vec<&'a str>,
-    debit_account: Vec<Option<i64>>,
-    credit_account: Vec<Option<i64>>,
-    amount: Vec<i64>,
-    currency: Vec<Option<&'a str>>,
-    debit_balance: Vec<i64>,
-    credit_balance: Vec<i64>,
-    debit_previous: Vec<i64>,
-    credit_previous: Vec<i64>,
-    customer_id: Vec<Option<i64>>,
-    principal: Vec<&'a str>,
-    channel: Vec<&'a str>,
-    detail: Vec<Option<&'a str>>,
-    epoch: Vec<Option<i64>>,
-    hash: Vec<Option<Bytes<32>>>,
+/// One column of many rows: an array as the database reads it, element by element, so that the arrays of several
+/// group commits are put together without a look into them.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Column {
+    elements: Vec<u8>,
+    count: i32,
+    has_nulls: bool,
 }
 
-impl<'a> Group<'a> {
+impl Column {
+    /// Without any element.
+    pub(super) const fn new() -> Column {
+        Column { elements: Vec::new(), count: 0, has_nulls: false }
+    }
+
+    fn push(&mut self, element: &[u8]) {
+        // No element is near 2 GiB: the longest is a row's detail.
+        let length = i32::try_from(element.len()).unwrap_or(i32::MAX);
+        self.elements.extend_from_slice(&length.to_be_bytes());
+        self.elements.extend_from_slice(element);
+        self.count += 1;
+    }
+
+    fn push_option(&mut self, element: Option<&[u8]>) {
+        match element {
+            Some(element) => self.push(element),
+            None => {
+                self.elements.extend_from_slice(&(-1_i32).to_be_bytes());
+                self.count += 1;
+                self.has_nulls = true;
+            }
+        }
+    }
+
+    /// A `bigint`.
+    pub(super) fn push_number(&mut self, number: i64) {
+        self.push(&number.to_be_bytes());
+    }
+
+    fn push_number_option(&mut self, number: Option<i64>) {
+        self.push_option(number.map(i64::to_be_bytes).as_ref().map(<[u8; 8]>::as_slice));
+    }
+
+    /// So many times the number of a branch.
+    pub(super) fn push_branch(&mut self, branch: BranchId, times: usize) {
+        (0..times).for_each(|_| self.push(&number(branch).to_be_bytes()));
+    }
+
+    fn append(&mut self, other: &Column) {
+        self.elements.extend_from_slice(&other.elements);
+        self.count += other.count;
+        self.has_nulls |= other.has_nulls;
+    }
+}
+
+impl ToSql for Column {
+    fn to_sql(&self, kind: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
+        let Kind::Array(element) = kind.kind() else { return Err("a column is sent as an array".into()) };
+        // One dimension, whether there are nulls, the type of the elements, how many, and the first one's number.
+        for word in [1, i32::from(self.has_nulls), element.oid().cast_signed(), self.count, 1] {
+            out.extend_from_slice(&word.to_be_bytes());
+        }
+        out.extend_from_slice(&self.elements);
+        Ok(IsNull::No)
+    }
+
+    fn accepts(kind: &Type) -> bool {
+        matches!(kind.kind(), Kind::Array(_))
+    }
+
+    to_sql_checked!();
+}
+
+/// Rows, column by column in the order of [`COLUMNS`].
+#[derive(Debug, Clone, Default)]
+pub(super) struct Group {
+    columns: [Column; ARRAYS.len()],
+    rows: usize,
+}
+
+impl Group {
     /// The rows of one group commit; the last carries what closes it.
-    pub(super) fn new(rows: &'a [Row], closing: GroupCommit) -> Group<'a> {
+    pub(super) fn new(rows: &[Row], closing: GroupCommit) -> Group {
         let mut group = Group::default();
         if let Some((last, others)) = rows.split_last() {
             others.iter().for_each(|row| group.push(row, None));
@@ -76,86 +123,106 @@ impl<'a> Group<'a> {
     }
 
     /// One more row, with what closes its group if it is the last of one.
-    pub(super) fn push(&mut self, row: &'a Row, closing: Option<GroupCommit>) {
+    pub(super) fn push(&mut self, row: &Row, closing: Option<GroupCommit>) {
         let account = |serial: Option<AccountSerial>| serial.map(|serial| i64::from(serial.0));
-        self.sequence.push(row.sequence.cast_signed());
-        self.booked_at.push(row.booked_at.0);
-        self.transaction_id.push(Bytes(row.transaction.0.to_be_bytes()));
-        self.fingerprint.push(row.fingerprint.map(Bytes));
-        self.kind.push(row.kind.as_str());
-        self.debit_account.push(account(row.debit_account));
-        self.credit_account.push(account(row.credit_account));
-        self.amount.push(row.amount);
-        self.currency.push(row.currency.map(Currency::code));
-        self.debit_balance.push(row.debit_balance);
-        self.credit_balance.push(row.credit_balance);
-        self.debit_previous.push(row.debit_previous.cast_signed());
-        self.credit_previous.push(row.credit_previous.cast_signed());
-        self.customer_id.push(row.customer.map(|customer| customer.get().cast_signed()));
-        self.principal.push(&row.principal);
-        self.channel.push(row.channel.as_str());
-        self.detail.push(row.detail.as_deref());
-        self.epoch.push(closing.map(|closing| closing.epoch.cast_signed()));
-        self.hash.push(closing.map(|closing| Bytes(closing.hash.0)));
+        let [
+            sequence,
+            booked_at,
+            transaction_id,
+            fingerprint,
+            kind,
+            debit_account,
+            credit_account,
+            amount,
+            currency,
+            debit_balance,
+            credit_balance,
+            debit_previous,
+            credit_previous,
+            customer_id,
+            principal,
+            channel,
+            detail,
+            epoch,
+            hash,
+        ] = &mut self.columns;
+        sequence.push_number(row.sequence.cast_signed());
+        booked_at.push_number(row.booked_at.0);
+        transaction_id.push(&row.transaction.0.to_be_bytes());
+        fingerprint.push_option(row.fingerprint.as_ref().map(<[u8; 16]>::as_slice));
+        kind.push(row.kind.as_str().as_bytes());
+        debit_account.push_number_option(account(row.debit_account));
+        credit_account.push_number_option(account(row.credit_account));
+        amount.push_number(row.amount);
+        currency.push_option(row.currency.map(|currency| currency.code().as_bytes()));
+        debit_balance.push_number(row.debit_balance);
+        credit_balance.push_number(row.credit_balance);
+        debit_previous.push_number(row.debit_previous.cast_signed());
+        credit_previous.push_number(row.credit_previous.cast_signed());
+        customer_id.push_number_option(row.customer.map(|customer| customer.get().cast_signed()));
+        principal.push(row.principal.as_bytes());
+        channel.push(row.channel.as_str().as_bytes());
+        detail.push_option(row.detail.as_deref().map(str::as_bytes));
+        epoch.push_number_option(closing.map(|closing| closing.epoch.cast_signed()));
+        hash.push_option(closing.as_ref().map(|closing| closing.hash.0.as_slice()));
+        self.rows += 1;
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// The rows of another group after these.
+    pub(super) fn append(&mut self, other: &Group) {
+        self.columns.iter_mut().zip(&other.columns).for_each(|(column, other)| column.append(other));
+        self.rows += other.rows;
     }
 
     /// The parameters that hold the columns, in their order.
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 19] {
-        [
-            &self.sequence,
-            &self.booked_at,
-            &self.transaction_id,
-            &self.fingerprint,
-            &self.kind,
-            &self.debit_account,
-            &self.credit_account,
-            &self.amount,
-            &self.currency,
-            &self.debit_balance,
-            &self.credit_balance,
-            &self.debit_previous,
-            &self.credit_previous,
-            &self.customer_id,
-            &self.principal,
-            &self.channel,
-            &self.detail,
-            &self.epoch,
-            &self.hash,
-        ]
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &(dyn ToSql + Sync)> {
+        self.columns.iter().map(|column| column as &(dyn ToSql + Sync))
     }
 }
 
-/// The personal names of one group commit, column by column.
-#[derive(Default)]
-pub(super) struct Names<'a> {
-    customer_id: Vec<i64>,
-    name: Vec<&'a str>,
-    digest_key: Vec<Bytes<32>>,
+/// Personal names, column by column.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names {
+    columns: [Column; 3],
+    count: usize,
 }
 
-impl<'a> Names<'a> {
+impl Names {
     /// Each customer's last: one statement cannot set a row twice.
-    pub(super) fn new(names: &'a [PersonalName]) -> Names<'a> {
-        let mut columns = Names::default();
+    pub(super) fn new(names: &[PersonalName]) -> Names {
+        let mut all = Names::default();
         for (place, name) in names.iter().enumerate() {
             if names[place + 1..].iter().any(|later| later.customer == name.customer) {
                 continue;
             }
-            columns.customer_id.push(name.customer.get().cast_signed());
-            columns.name.push(&name.name);
-            columns.digest_key.push(Bytes(name.digest_key));
+            let [customer_id, text, digest_key] = &mut all.columns;
+            customer_id.push_number(name.customer.get().cast_signed());
+            text.push(name.name.as_bytes());
+            digest_key.push(&name.digest_key);
+            all.count += 1;
         }
-        columns
+        all
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.customer_id.is_empty()
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.count
+    }
+
+    /// The names of another group after these.
+    pub(super) fn append(&mut self, other: &Names) {
+        self.columns.iter_mut().zip(&other.columns).for_each(|(column, other)| column.append(other));
+        self.count += other.count;
     }
 
     /// The parameters that hold the columns.
-    pub(super) fn parameters(&self) -> [&(dyn ToSql + Sync); 3] {
-        [&self.customer_id, &self.name, &self.digest_key]
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &(dyn ToSql + Sync)> {
+        self.columns.iter().map(|column| column as &(dyn ToSql + Sync))
     }
 }
 
@@ -167,7 +234,7 @@ pub(super) struct RowReader {
 
 impl RowReader {
     /// The row in a result of [`COLUMNS`], with what closes its group if it is the last of one.
-    pub(super) fn take(&mut self, columns: &postgres::Row) -> Result<(Row, Option<GroupCommit>), ReadError> {
+    pub(super) fn take(&mut self, columns: &tokio_postgres::Row) -> Result<(Row, Option<GroupCommit>), ReadError> {
         let sequence: i64 = columns.try_get(0).map_err(|error| ReadError::Store(error.to_string()))?;
         let columns = Columns { columns, sequence: sequence.cast_unsigned() };
         if sequence < 1 {
@@ -202,7 +269,7 @@ impl RowReader {
 
 /// The columns of one row, each with the name that a refusal gives it.
 struct Columns<'result> {
-    columns: &'result postgres::Row,
+    columns: &'result tokio_postgres::Row,
     sequence: u64,
 }
 

@@ -1,12 +1,12 @@
 //! Journals of a bank in files, taken over into a database: all of them or none.
 
+use super::client::Transaction;
 use super::columns::{ARRAYS, COLUMNS, Group, Names};
 use super::store::sort;
 use super::{PostgresStore, journal_table, number};
 use crate::journal::shared::{Founding, StoreError};
 use crate::journal::{GroupCommit, PersonalName, Row, Sequence};
 use bank_proto::BranchId;
-use postgres::Transaction;
 
 /// A bank that is being taken over.
 pub struct Import<'a>(Transaction<'a>);
@@ -44,8 +44,9 @@ impl PostgresStore {
     ) -> Result<(), ImportError<E>> {
         self.found(branches)?;
         let mut connection = self.connect()?;
-        let failed = |error: postgres::Error| ImportError::from(sort(&error));
-        let mut transaction = connection.client().transaction().map_err(failed)?;
+        let failed = |error: tokio_postgres::Error| ImportError::from(sort(&error));
+        connection.client().lift_limit();
+        let mut transaction = connection.client().begin("").map_err(failed)?;
         // Longer than any statement of a bank at work; and whoever tries to take a branch meanwhile waits.
         transaction.batch_execute("SET LOCAL statement_timeout = 0").map_err(failed)?;
         let rows = transaction.query("SELECT epoch, head FROM florin.branch FOR UPDATE", &[]).map_err(failed)?;
@@ -87,7 +88,7 @@ impl Import<'_> {
             arrays.join(", ")
         );
         let branch = number(branch);
-        let mut parameters: Vec<&(dyn postgres::types::ToSql + Sync)> = vec![&branch];
+        let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![&branch];
         parameters.extend(group.parameters());
         self.0.execute(&sql, &parameters).map_err(|error| sort(&error))?;
         Ok(())
@@ -102,7 +103,7 @@ impl Import<'_> {
         let sql = "INSERT INTO florin.personal_name (branch, customer_id, name, digest_key) \
              SELECT $1, given.* FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS given";
         let branch = number(branch);
-        let mut parameters: Vec<&(dyn postgres::types::ToSql + Sync)> = vec![&branch];
+        let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![&branch];
         parameters.extend(names.parameters());
         self.0.execute(sql, &parameters).map_err(|error| sort(&error))?;
         Ok(())
@@ -114,7 +115,7 @@ impl Import<'_> {
     /// The database cannot be used.
     pub fn end(&mut self, branch: BranchId, head: Sequence, epoch: u64) -> Result<(), StoreError> {
         let sql = "UPDATE florin.branch SET head = $2, epoch = $3 WHERE branch = $1";
-        let parameters: [&(dyn postgres::types::ToSql + Sync); 3] =
+        let parameters: [&(dyn tokio_postgres::types::ToSql + Sync); 3] =
             [&number(branch), &head.cast_signed(), &epoch.cast_signed()];
         self.0.execute(sql, &parameters).map_err(|error| sort(&error))?;
         Ok(())

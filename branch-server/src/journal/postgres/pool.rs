@@ -1,8 +1,8 @@
 //! Connections that readers share: each is one reader's for one call.
 
+use super::client::Client;
 use super::store::{Connection, PostgresStore, causes};
 use crate::journal::ReadError;
-use postgres::Client;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// Connections of one server for reading, whatever the number of its branches.
@@ -33,7 +33,10 @@ impl Pool {
 
     /// Reads with one of the connections, when one is free. One that broke is replaced, and the read is tried once
     /// more: it changes nothing.
-    pub(super) fn read<T>(&self, read: impl Fn(&mut Client) -> Result<T, postgres::Error>) -> Result<T, ReadError> {
+    pub(super) fn read<T>(
+        &self,
+        read: impl Fn(&mut Client) -> Result<T, tokio_postgres::Error>,
+    ) -> Result<T, ReadError> {
         let mut lent = self.borrow();
         if let Some(mut connection) = lent.connection.take() {
             match read(connection.client()) {
@@ -80,7 +83,7 @@ impl Pool {
 
 /// Whether an error is the connection's and not the statement's. A server that was promoted or demoted keeps its
 /// connections, and a standby's are of no use.
-fn is_broken(error: &postgres::Error, client: &Client) -> bool {
+fn is_broken(error: &tokio_postgres::Error, client: &Client) -> bool {
     client.is_closed() || error.as_db_error().is_none_or(|said| said.code().code().starts_with("57"))
 }
 

@@ -1,13 +1,13 @@
 //! Reading beside the writer.
 
+use super::client::Client;
 use super::columns::{COLUMNS, RowReader};
 use super::pool::Pool;
 use super::{journal_table, number};
 use crate::journal::sqlite::{End, StoredRow, StoredTable, StoredValue};
 use crate::journal::{ChainHash, JournalReader, ReadError, Row, Sequence, Visit};
 use bank_proto::{AccountSerial, BranchId, CustomerId};
-use postgres::Client;
-use postgres::types::Type;
+use tokio_postgres::types::Type;
 
 /// Rows that one statement of a long walk takes: it then lets the database forget old versions of other rows.
 const ROWS_PER_READ: i64 = 8_192;
@@ -28,11 +28,11 @@ impl PostgresReader {
         PostgresReader { pool, branch, rows: RowReader::default() }
     }
 
-    fn understood(&mut self, rows: &[postgres::Row]) -> Result<Vec<Row>, ReadError> {
+    fn understood(&mut self, rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, ReadError> {
         rows.iter().map(|row| Ok(self.rows.take(row)?.0)).collect()
     }
 
-    fn some_rows(&mut self, first: Sequence, limit: i64) -> Result<Vec<postgres::Row>, ReadError> {
+    fn some_rows(&mut self, first: Sequence, limit: i64) -> Result<Vec<tokio_postgres::Row>, ReadError> {
         let branch = self.branch;
         self.pool.read(|client| rows(client, branch, first, limit))
     }
@@ -178,7 +178,7 @@ pub(super) fn rows(
     branch: BranchId,
     first: Sequence,
     limit: i64,
-) -> Result<Vec<postgres::Row>, postgres::Error> {
+) -> Result<Vec<tokio_postgres::Row>, tokio_postgres::Error> {
     let sql =
         format!("SELECT {COLUMNS} FROM {} WHERE sequence >= $1 ORDER BY sequence LIMIT $2", journal_table(branch));
     client.query(&sql, &[&first.cast_signed(), &limit])
@@ -189,15 +189,15 @@ pub(super) fn personal_name(
     client: &mut Client,
     branch: BranchId,
     customer: CustomerId,
-) -> Result<Option<String>, postgres::Error> {
+) -> Result<Option<String>, tokio_postgres::Error> {
     let sql = "SELECT name FROM florin.personal_name WHERE branch = $1 AND customer_id = $2";
     let row = client.query_opt(sql, &[&number(branch), &customer.get().cast_signed()])?;
     Ok(row.map(|row| row.get(0)))
 }
 
 /// A row in the types that copies have, which are those of a SQLite store.
-fn stored_row(row: &postgres::Row) -> Result<StoredRow, postgres::Error> {
-    let value = |(place, column): (usize, &postgres::Column)| {
+fn stored_row(row: &tokio_postgres::Row) -> Result<StoredRow, tokio_postgres::Error> {
+    let value = |(place, column): (usize, &tokio_postgres::Column)| {
         let absent = || StoredValue::Null;
         Ok(match *column.type_() {
             Type::INT8 => row.try_get::<_, Option<i64>>(place)?.map_or_else(absent, StoredValue::Integer),

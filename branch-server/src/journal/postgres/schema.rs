@@ -1,10 +1,10 @@
 //! The tables, and how a newer program changes them.
 
+use super::client::Transaction;
 use super::store::{PostgresStore, causes, sort};
 use super::{journal_table, number};
 use crate::journal::shared::{Founding, StoreError};
 use bank_proto::{BranchId, Currency};
-use postgres::Transaction;
 
 /// What changes the tables, in order. The format is the number of changes that were made.
 const CHANGES: [&str; 1] = [include_str!("schema.sql")];
@@ -19,7 +19,7 @@ impl PostgresStore {
     /// # Errors
     /// Why no bank can be served from it.
     pub fn found(&self, branches: u32) -> Result<(), Founding> {
-        let failed = |error: postgres::Error| match sort(&error) {
+        let failed = |error: tokio_postgres::Error| match sort(&error) {
             StoreError::Setup(what) => StoreError::Setup(format!("PostgreSQL at {}: {what}", self.shown())),
             // The statements are ours: what the database does not understand, waiting does not mend.
             StoreError::Unavailable(_) if error.as_db_error().is_some_and(|error| is_ours(error.code().code())) => {
@@ -29,7 +29,7 @@ impl PostgresStore {
         };
         let mut connection = self.connect()?;
         let known = i32::try_from(CHANGES.len()).unwrap_or(i32::MAX);
-        let mut transaction = connection.client().transaction().map_err(failed)?;
+        let mut transaction = connection.client().begin("").map_err(failed)?;
         let (format, founded) = bring_up_to_date(&mut transaction, branches).map_err(failed)?;
         if format > known {
             return Err(Founding::Newer { shown: self.shown().to_owned(), found: format, known });
@@ -66,7 +66,7 @@ fn is_ours(code: &str) -> bool {
 }
 
 /// The format that was found, and how many branches the bank has.
-fn bring_up_to_date(transaction: &mut Transaction<'_>, branches: u32) -> Result<(i32, i64), postgres::Error> {
+fn bring_up_to_date(transaction: &mut Transaction<'_>, branches: u32) -> Result<(i32, i64), tokio_postgres::Error> {
     transaction.execute("SELECT pg_advisory_xact_lock($1)", &[&LOCK])?;
     let exists: bool = transaction.query_one("SELECT to_regnamespace('florin') IS NOT NULL", &[])?.get(0);
     if !exists {
@@ -102,7 +102,7 @@ fn bring_up_to_date(transaction: &mut Transaction<'_>, branches: u32) -> Result<
 }
 
 /// Fills the table `currency`, at every start, since a newer program may know more currencies.
-fn fill_currencies(transaction: &mut Transaction<'_>) -> Result<(), postgres::Error> {
+fn fill_currencies(transaction: &mut Transaction<'_>) -> Result<(), tokio_postgres::Error> {
     let codes: Vec<&str> = Currency::all().map(Currency::code).collect();
     let decimals: Vec<i32> = Currency::all().map(|currency| currency.decimals().cast_signed()).collect();
     transaction.execute(

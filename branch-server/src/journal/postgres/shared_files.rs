@@ -3,11 +3,11 @@
 //! They may be missing, old or damaged: each says what it is derived up to and has a checksum of its own, and whoever
 //! opens the branch makes again what he cannot use. So no fence guards them, and nothing waits until they are durable.
 
+use super::client::Client;
 use super::number;
 use super::store::{Connection, PostgresStore, causes};
 use crate::journal::tide::TIDE_FILE;
 use bank_proto::BranchId;
-use postgres::{IsolationLevel, Transaction};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
@@ -39,7 +39,7 @@ impl SharedFiles {
         let parts = file.metadata()?.len().div_ceil(PART_BYTES as u64).max(1);
         let parts = i32::try_from(parts).map_err(io::Error::other)?;
         let mut connection = self.connect()?;
-        let mut transaction = connection.client().transaction().map_err(failed)?;
+        let mut transaction = connection.client().begin("").map_err(failed)?;
         transaction.batch_execute("SET LOCAL synchronous_commit = off").map_err(failed)?;
         let branch = number(self.branch);
         let delete = "DELETE FROM florin.derived WHERE branch = $1 AND name = $2";
@@ -74,8 +74,7 @@ impl SharedFiles {
         std::fs::create_dir_all(directory)?;
         let mut connection = self.connect()?;
         // As of one moment: files are replaced and removed meanwhile.
-        let snapshot = connection.client().build_transaction().isolation_level(IsolationLevel::RepeatableRead);
-        let mut client = snapshot.read_only(true).start().map_err(failed)?;
+        let mut client = connection.client().begin("ISOLATION LEVEL REPEATABLE READ READ ONLY").map_err(failed)?;
         let sql = "SELECT name, parts FROM florin.derived WHERE branch = $1 AND part = 0";
         let rows = client.query(sql, &[&number(self.branch)]).map_err(failed)?;
         let there: Vec<(String, i32)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
@@ -99,7 +98,7 @@ impl SharedFiles {
         Ok(())
     }
 
-    fn fetch(&self, client: &mut Transaction<'_>, directory: &Path, name: &str, parts: i32) -> io::Result<()> {
+    fn fetch(&self, client: &mut Client, directory: &Path, name: &str, parts: i32) -> io::Result<()> {
         let draft = directory.join(format!("{name}.arriving"));
         let mut file = File::create(&draft)?;
         let sql = "SELECT bytes FROM florin.derived WHERE branch = $1 AND name = $2 AND part = $3";
@@ -119,6 +118,6 @@ impl SharedFiles {
     }
 }
 
-fn failed(error: postgres::Error) -> io::Error {
+fn failed(error: tokio_postgres::Error) -> io::Error {
     io::Error::other(causes(&error))
 }

@@ -1,14 +1,15 @@
 //! The database: where it is, and how it is reached.
 
+use super::client::Client;
+use super::lane::Lane;
 use crate::journal::shared::StoreError;
 use bank_proto::tls;
-use postgres::config::{Host, SslMode, TargetSessionAttrs};
-use postgres::error::{Severity, SqlState};
-use postgres::{Client, Config, NoTls};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
+use tokio_postgres::Config;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::error::SqlState;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// The oldest PostgreSQL that is served by: the one that the tests run on.
@@ -25,8 +26,8 @@ const KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(2), Duration::
 const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 
 /// What every connection is told. A statement that takes longer than this waits for something that does not come. A
-/// commit that waits for its standbys is not among them: PostgreSQL lets it wait for as long as it takes. Whoever cuts
-/// such a wait short gets a success with a warning (see `append`).
+/// commit that waits for its standbys is not among them: PostgreSQL lets it wait for as long as it takes, so
+/// [`Client`] ends that.
 const SESSION: &str = "
     SET statement_timeout = '10s';
     SET lock_timeout = '10s';
@@ -53,6 +54,8 @@ struct Database {
     shown: String,
     /// Whoever waits for the database stops waiting.
     given_up: (Mutex<bool>, Condvar),
+    /// By which the branches of this process write.
+    lane: Lane,
 }
 
 impl PostgresStore {
@@ -69,7 +72,7 @@ impl PostgresStore {
     ) -> Result<PostgresStore, StoreError> {
         let setup = |what: String| StoreError::Setup(what);
         let wrong = |error: &dyn std::error::Error| setup(format!("--store: {}", causes(error)));
-        let mut config: Config = url.parse().map_err(|error: postgres::Error| wrong(&error))?;
+        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| wrong(&error))?;
         if let Some(password) = password {
             config.password(password);
         }
@@ -102,7 +105,8 @@ impl PostgresStore {
         config.keepalives_retries(KEEPALIVE.2).tcp_user_timeout(UNACKNOWLEDGED);
         let shown = shown(&config);
         let authority = authority.map(Path::to_owned);
-        Ok(PostgresStore(Arc::new(Database { config, authority, shown, given_up: Default::default() })))
+        let (given_up, lane) = Default::default();
+        Ok(PostgresStore(Arc::new(Database { config, authority, shown, given_up, lane })))
     }
 
     /// A connection to the one server that takes writes.
@@ -111,27 +115,20 @@ impl PostgresStore {
     /// There is none now, or the settings do not allow one.
     pub(super) fn connect(&self) -> Result<Connection, StoreError> {
         let Database { config, authority, shown, .. } = &*self.0;
-        let warned = Arc::new(AtomicBool::new(false));
-        let (mut config, flag) = (config.clone(), warned.clone());
-        config.notice_callback(move |notice| {
-            if notice.parsed_severity() == Some(Severity::Warning) {
-                tracing::warn!(code = notice.code().code(), message = notice.message(), "PostgreSQL warns");
-                flag.store(true, Ordering::Relaxed);
-            }
-        });
-        let connected = match authority {
-            None => config.connect(NoTls),
+        let tls = match authority {
+            None => None,
             Some(path) => {
                 let caller = tls::caller_that_trusts("--store-authority", path);
                 let caller = caller.map_err(|error| StoreError::Unavailable(error.to_string()))?;
-                config.connect(MakeRustlsConnect::new(caller))
+                Some(MakeRustlsConnect::new(caller))
             }
         };
         let at = |what: String| format!("PostgreSQL at {shown}: {what}");
-        let sorted = |error: postgres::Error| match sort(&error) {
+        let sorted = |error: tokio_postgres::Error| match sort(&error) {
             StoreError::Setup(what) => StoreError::Setup(at(what)),
             StoreError::Unavailable(what) => StoreError::Unavailable(at(what)),
         };
+        let connected = Client::connect(config, tls).map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let mut client = connected.map_err(sorted)?;
         let about = client.query_one(ABOUT, &[]).map_err(sorted)?;
         let (version, is_standby): (i32, bool) = (about.get(0), about.get(1));
@@ -154,7 +151,12 @@ impl PostgresStore {
             client.batch_execute("SET synchronous_commit = local").map_err(sorted)?;
         }
         let has_standbys = about.get(4);
-        Ok(Connection { client: Some(client), warned, has_standbys })
+        Ok(Connection { client, has_standbys })
+    }
+
+    /// By which the branches of this process write.
+    pub(super) fn lane(&self) -> &Lane {
+        &self.0.lane
     }
 
     /// What a connection of this store's has for one of PostgreSQL's settings.
@@ -210,44 +212,21 @@ impl std::fmt::Debug for PostgresStore {
     }
 }
 
-/// A connection to the database.
+/// A connection to the one server that takes writes.
 pub(super) struct Connection {
-    client: Option<Client>,
+    client: Client,
     /// Its commits wait for standbys.
     pub(super) has_standbys: bool,
-    /// The server sent a warning since it was last looked at.
-    warned: Arc<AtomicBool>,
 }
 
 impl Connection {
     pub(super) fn client(&mut self) -> &mut Client {
-        match &mut self.client {
-            Some(client) => client,
-            None => unreachable!("only the end of a connection takes its client"),
-        }
-    }
-
-    /// Whether the server warned of what was done since this was last asked. A commit that it warned of may have been
-    /// made on its own disk alone.
-    pub(super) fn take_warning(&self) -> bool {
-        self.warned.swap(false, Ordering::Relaxed)
-    }
-}
-
-impl Drop for Connection {
-    fn drop(&mut self) {
-        // A client says goodbye and waits for it, which no task of a runtime may do.
-        if let Some(client) = self.client.take() {
-            let ending = std::thread::Builder::new().name("goodbye".to_owned()).spawn(move || drop(client));
-            if let Err(error) = ending {
-                tracing::warn!(%error, "a connection to the database is closed without a word");
-            }
-        }
+        &mut self.client
     }
 }
 
 /// Sorts an error by whether waiting helps.
-pub(super) fn sort(error: &postgres::Error) -> StoreError {
+pub(super) fn sort(error: &tokio_postgres::Error) -> StoreError {
     let what = causes(error);
     match error.code() {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
