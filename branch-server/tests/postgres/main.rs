@@ -3,6 +3,9 @@
 #![expect(clippy::expect_used, reason = "a test that cannot go on says why and stops")]
 #![expect(clippy::disallowed_methods, reason = "these tests wait for processes of the machine's own")]
 
+#[path = "../../../proto/tests/support/certificates.rs"]
+#[expect(dead_code, reason = "some of it is for servers of our own")]
+mod certificates;
 mod founding;
 mod journal;
 mod losing;
@@ -12,4 +15,5 @@ mod proxy;
 mod rows;
 mod server;
 mod standbys;
+mod tls;
 mod together;

@@ -1,10 +1,11 @@
 //! PostgreSQL servers of a test's own, on loopback, from the machine's packages: primaries and standbys that can be
 //! stopped, killed, promoted, and told anything. Gone with the test.
 
+use crate::certificates::Certificate;
 use std::fs;
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -26,8 +27,25 @@ impl Postgres {
         Postgres::start_with("trust", "")
     }
 
+    /// A new, empty server that shows a certificate to whoever wants TLS.
+    pub(crate) fn start_secure(shown: &Certificate) -> Postgres {
+        let (root, data) = Postgres::initialize("trust");
+        for (name, text) in [("server.crt", &shown.certificate), ("server.key", &shown.key)] {
+            let path = data.join(name);
+            fs::write(&path, text).expect("written");
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its owner's only");
+            own(&path);
+        }
+        Postgres::run(root, "ssl = on")
+    }
+
     /// A new, empty server with a method of authentication and lines for its configuration.
     pub(crate) fn start_with(authentication: &str, configuration: &str) -> Postgres {
+        let (root, _) = Postgres::initialize(authentication);
+        Postgres::run(root, configuration)
+    }
+
+    fn initialize(authentication: &str) -> (TempDir, PathBuf) {
         let root = owned_directory();
         let data = root.path().join("data");
         let password = root.path().join("password");
@@ -37,7 +55,7 @@ impl Postgres {
         initdb.arg("--pgdata").arg(&data).args(["--username=florin", "--no-sync", "--no-locale", "--encoding=UTF8"]);
         initdb.arg(format!("--auth={authentication}")).arg("--pwfile").arg(&password);
         succeed(&mut initdb);
-        Postgres::run(root, configuration)
+        (root, data)
     }
 
     /// A standby that streams from this server from now on.
