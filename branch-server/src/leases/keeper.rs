@@ -53,6 +53,8 @@ pub(crate) struct Keeper {
     closing: JoinSet<Closed>,
     /// Branches on their way, either way.
     busy: BTreeSet<BranchId>,
+    /// Branches on their way whose tellers have ended already.
+    ended_early: BTreeSet<BranchId>,
     /// Branches that wait for their next try.
     not_before: BTreeMap<BranchId, Instant>,
     /// Branches whose journal was not what was written, at the last look.
@@ -105,6 +107,7 @@ impl Keeper {
             opening: JoinSet::new(),
             closing: JoinSet::new(),
             busy: BTreeSet::new(),
+            ended_early: BTreeSet::new(),
             not_before: BTreeMap::new(),
             suspect: BTreeSet::new(),
             damaged: BTreeSet::new(),
@@ -118,22 +121,28 @@ impl Keeper {
     pub(crate) async fn run(mut self, mut serving: watch::Receiver<()>) {
         let bank = self.bank.clone();
         let mut next_beat = Instant::now();
-        let mut goes_on = true;
+        let (mut goes_on, mut is_leaving, mut has_said_so) = (true, false, false);
         loop {
-            let is_leaving = bank.is_draining();
-            if is_leaving {
+            if bank.is_draining() {
+                // At once, whenever it was noticed: until the others know they count on this server.
+                if !std::mem::replace(&mut is_leaving, true) {
+                    next_beat = Instant::now();
+                }
                 let branches: Vec<BranchId> = self.serving.keys().copied().collect();
                 branches.into_iter().for_each(|branch| self.close(branch));
             }
             let is_done = self.opening.is_empty() && self.closing.is_empty();
-            if is_leaving && is_done && !goes_on {
+            if has_said_so && is_done && !goes_on {
                 break;
             }
             tokio::select! {
                 biased;
-                () = bank.drained(), if !is_leaving => next_beat = Instant::now(),
+                () = bank.drained(), if !is_leaving => {}
                 Some(branch) = self.ended.recv() => {
-                    self.lose(branch, "its journal failed");
+                    // Before its opening was taken in, or while it is closed.
+                    if !self.lose(branch, "its journal failed") {
+                        self.ended_early.insert(branch);
+                    }
                     // Whoever has it now is in the table already.
                     next_beat = Instant::now();
                 }
@@ -143,6 +152,8 @@ impl Keeper {
                 () = tokio::time::sleep_until(next_beat) => {
                     next_beat = Instant::now() + BEAT;
                     self.round(is_leaving).await;
+                    // Where the table cannot be written the others find out by its silence.
+                    has_said_so |= is_leaving;
                 }
             }
         }
@@ -252,6 +263,9 @@ impl Keeper {
                 self.serving.insert(branch, Serving { epoch, teller, courier, courier_goes_on });
                 // The scrub ends before this does only when the server stops.
                 let _ = self.opened.send(branch);
+                if self.ended_early.remove(&branch) {
+                    self.lose(branch, "its journal failed");
+                }
             }
             // What a server of the database said that is not the primary any more is no damage: it is looked at again,
             // by new connections.
@@ -275,10 +289,13 @@ impl Keeper {
 
     /// Stops serving a branch whose teller can serve no more, or whose books are another's. Nothing is given back:
     /// either somebody has it, or this server takes it again.
-    fn lose(&mut self, branch: BranchId, why: &str) {
-        if self.wind_down(branch, false) {
+    /// False when it is not served here.
+    fn lose(&mut self, branch: BranchId, why: &str) -> bool {
+        let was_served = self.wind_down(branch, false);
+        if was_served {
             tracing::warn!(%branch, why, "the branch is not served here any more");
         }
+        was_served
     }
 
     /// Begins to give a branch back: what waits for its teller is served, what comes meanwhile is told to ask again.
@@ -312,10 +329,12 @@ impl Keeper {
         match closed {
             Some(Closed::InOrder(branch, epoch)) => {
                 self.busy.remove(&branch);
+                self.ended_early.remove(&branch);
                 self.give_back(branch, epoch).await;
             }
             Some(Closed::Lost(branch)) => {
                 self.busy.remove(&branch);
+                self.ended_early.remove(&branch);
             }
             None => tracing::error!("closing a branch broke an invariant; it stays closed until this server restarts"),
         }

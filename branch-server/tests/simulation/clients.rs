@@ -93,6 +93,16 @@ impl Client {
         }
     }
 
+    /// Places a hold on the first customer's account, whose branch is 1.
+    pub(crate) async fn hold_for_a_second(&mut self) {
+        let transaction_id = Some(format!("{:032x}", 0xB100));
+        let (amount, expires_in_seconds) = ("1.00".to_owned(), Some(1));
+        let order =
+            wire::HoldRequest { customer_id: 1, amount, expires_in_seconds, transaction_id, ..Default::default() };
+        let told = self.insist(Kind::Hold(order)).await;
+        assert!(matches!(told, Told::Hold(_)), "{told:?}");
+    }
+
     /// Orders one thing after the other until told to stop; each is asked for until it is answered.
     pub(crate) async fn order_until(&mut self, stop: &AtomicBool) {
         while !stop.load(Ordering::Relaxed) {

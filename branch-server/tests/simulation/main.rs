@@ -12,6 +12,7 @@
 //! - `clients`: who orders what, and what they were told
 //! - `door`: the client API through which half of it goes
 //! - `run`: one seed from beginning to end
+//! - `scenarios`: stories of a shared database that seeds meet too rarely
 //! - `seeds`: many seeds, each in a process of its own
 //! - `teeth`: planted bugs, each of which must be caught
 
@@ -30,6 +31,7 @@ mod machine;
 mod outages;
 mod places;
 mod run;
+mod scenarios;
 mod seeds;
 mod servers;
 #[cfg(feature = "planted-bugs")]

@@ -21,9 +21,10 @@ const CALM_STEPS: u64 = 3_000;
 /// Steps of bad weather before a calm, at least and at most.
 const STORM_STEPS: std::ops::Range<u64> = 1_500..4_000;
 
-/// How likely each thing is in one step, in millionths, but for `loss`, which is so in one statement.
+/// How likely each thing is in one step, in millionths; the losses, in one statement.
 struct Weather {
     loss: u32,
+    first_loss: u32,
     breaks: u32,
     cut: u32,
     cut_all: u32,
@@ -48,6 +49,7 @@ impl Outages {
         let mut part = |most| random.random_range(0..=most);
         let weather = Weather {
             loss: part(30_000),
+            first_loss: part(200_000),
             breaks: part(1_000),
             cut: part(800),
             cut_all: part(200),
@@ -99,7 +101,8 @@ impl Outages {
     fn storm(&mut self, now: u64) {
         self.is_calm = false;
         self.change = now + self.random.random_range(STORM_STEPS);
-        self.database.tables().trouble.loss = self.weather.loss;
+        let trouble = &mut self.database.tables().trouble;
+        (trouble.loss, trouble.first_loss) = (self.weather.loss, self.weather.first_loss);
     }
 
     /// Nothing more happens, but for a last death, and who is down stays so: whoever is left must serve everything.

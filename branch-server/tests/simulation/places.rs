@@ -79,6 +79,7 @@ const SHARED: &[&str] = &[
     "claim of another's branch",
     "claim that came too late",
     "give-back",
+    "cut off at the first commit",
     "connections broken",
     "server away for less than a lease",
     "server away for more than a lease",

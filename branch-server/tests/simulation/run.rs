@@ -97,6 +97,18 @@ impl Outcome {
     }
 }
 
+/// A network whose messages take 1 to 20 ms.
+pub(crate) fn network(seed: u64) -> turmoil::Sim<'static> {
+    turmoil::Builder::new()
+        .rng_seed(seed)
+        .tick_duration(STEP)
+        .simulation_duration(Duration::from_secs(3600))
+        .min_message_latency(Duration::from_millis(1))
+        .max_message_latency(Duration::from_millis(20))
+        .tcp_capacity(4096)
+        .build()
+}
+
 /// The simulated time before a server's words.
 struct Simulated;
 
@@ -120,14 +132,7 @@ pub(crate) fn run(kind: Kind, seed: u64) -> Outcome {
     let servers = Servers::new(directory.path(), witness.clone(), database.clone(), seed);
     let mut faults = Faults::new(seed, kind);
     let mut outages = database.clone().map(|database| Outages::new(seed, database));
-    let mut sim = turmoil::Builder::new()
-        .rng_seed(seed)
-        .tick_duration(STEP)
-        .simulation_duration(Duration::from_secs(3600))
-        .min_message_latency(Duration::from_millis(1))
-        .max_message_latency(Duration::from_millis(20))
-        .tcp_capacity(4096)
-        .build();
+    let mut sim = network(seed);
     servers.start(&mut sim);
     let stop = Arc::new(AtomicBool::new(false));
     let (is_open, done) = (Rc::new(Cell::new(false)), Rc::new(Cell::new(0)));

@@ -30,6 +30,8 @@ pub(super) struct Books {
     session: i64,
     head: Sequence,
     owner: Option<u32>,
+    /// Nothing was to be written since the last claim.
+    is_fresh: bool,
     pub(super) rows: Vec<(Row, Option<GroupCommit>)>,
     pub(super) names: BTreeMap<CustomerId, String>,
 }
@@ -132,6 +134,11 @@ impl Tables {
         self.links.len() == self.branches.len()
     }
 
+    /// Whether a branch's owner writes for the first time.
+    pub(super) fn is_first_commit(&mut self, branch: BranchId) -> bool {
+        std::mem::take(&mut self.books(branch).is_fresh)
+    }
+
     pub(super) fn head(&self, branch: BranchId) -> (Sequence, u64) {
         let books = &self.branches[&branch];
         (books.head, books.epoch)
@@ -167,7 +174,7 @@ impl Tables {
             return None;
         }
         let before = books.owner.replace(owner);
-        (books.epoch, books.session) = (books.epoch + 1, 0);
+        (books.epoch, books.session, books.is_fresh) = (books.epoch + 1, 0, true);
         let epoch = books.epoch;
         self.count(match before {
             None => "claim of a free branch",

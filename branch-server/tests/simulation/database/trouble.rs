@@ -18,6 +18,8 @@ pub(crate) struct Trouble {
     now: u64,
     /// How likely a statement is lost, in millionths.
     pub(crate) loss: u32,
+    /// How likely an owner is cut off at its first group commit, in millionths.
+    pub(crate) first_loss: u32,
     /// Servers that do not reach the database, and the step at which they do again.
     away: BTreeMap<u32, u64>,
     /// Servers that stand still as far as others see: they neither beat nor look.
@@ -77,6 +79,7 @@ impl Trouble {
             random: StdRng::seed_from_u64(seed ^ 0x5708E),
             now: 0,
             loss: 0,
+            first_loss: 0,
             away: BTreeMap::new(),
             asleep: BTreeMap::new(),
             breaks: BTreeMap::new(),
@@ -107,7 +110,7 @@ impl Trouble {
     /// Nothing goes wrong any more. What is under way arrives within a second.
     pub(crate) fn heal(&mut self) {
         self.lingering.iter_mut().for_each(|late| late.until = late.until.min(self.now + 500));
-        self.loss = 0;
+        (self.loss, self.first_loss) = (0, 0);
         self.failover = None;
         self.away.clear();
         self.asleep.clear();
@@ -188,6 +191,13 @@ impl Tables {
                     return Err(self.doom(server));
                 }
                 None => {}
+            }
+            if self.is_first_commit(branch) && self.trouble.random.random_range(0..1_000_000) < self.trouble.first_loss
+            {
+                self.count("cut off at the first commit");
+                let until = self.trouble.now + self.trouble.random.random_range(1..500);
+                self.trouble.cut_off(server, until);
+                return Err(Failure::Unknown);
             }
             if self.trouble.failover.take_if(|last| *last == branch).is_some() {
                 self.fail_over(branch, &statement);
