@@ -36,6 +36,14 @@ pub(crate) enum Bug {
     EndOnlyTold,
     /// A server that gave a branch's books away may open its copy again.
     BooksKept,
+    /// A group commit whose answer was lost is taken for one that was not made.
+    LostIsUndone,
+    /// A group commit whose answer was lost is taken for made.
+    LostIsDone,
+    /// Who takes a branch over goes by where its journal ended before.
+    EndReadBefore,
+    /// A teller that ends while its branch is still being opened is taken for one at work.
+    EarlyEndForgotten,
 }
 
 #[cfg(feature = "planted-bugs")]

@@ -122,7 +122,8 @@ pub(crate) fn open_with(
         return Err(failure);
     }
     let folded = fold.finish()?;
-    if folded.head != journal.head() || folded.sequence != journal.last_sequence() {
+    let is_its_own = folded.head == journal.head() && folded.sequence == journal.last_sequence();
+    if !is_its_own && !is_planted(Bug::EndReadBefore) {
         return Err(OpenBranchError::Chain);
     }
     let folded_rows = folded.sequence - begin_sequence;

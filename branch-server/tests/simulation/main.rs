@@ -1,6 +1,7 @@
-//! A whole bank from a seed: the real service, tellers, ledgers, journals, leases and couriers of five branches on three
-//! servers, with disks of their own or with a database that they share, in one thread, on simulated time and a simulated network that loses, delays and cuts, with servers that
-//! die before and after a group commit and clocks that are wrong by an hour. docs/TESTING.md says how to use it.
+//! A whole bank from a seed: the real service, tellers, ledgers, journals, leases and couriers of five branches on
+//! three servers, with disks of their own or with a database that they share, in one thread, on simulated time and a
+//! simulated network that loses, delays and cuts, with servers that die before and after a group commit and clocks that
+//! are wrong by an hour. docs/TESTING.md says how to use it.
 //!
 //! - `machine`: what a server gets instead of a machine: clock, chance, connections
 //! - `witness`: what became durable, folded again beside the bank, and what must be true of it at every step
@@ -8,6 +9,7 @@
 //! - `servers`: the servers, how they die and what is left of their disks
 //! - `faults`: what goes wrong, drawn from the seed
 //! - `outages`: what goes wrong between the servers and their database, and calms in which all must be well
+//! - `onlooker`: who asks for balances meanwhile
 //! - `places`: where the seeds must have been
 //! - `clients`: who orders what, and what they were told
 //! - `door`: the client API through which half of it goes
@@ -28,6 +30,7 @@ mod database;
 mod door;
 mod faults;
 mod machine;
+mod onlooker;
 mod outages;
 mod places;
 mod run;

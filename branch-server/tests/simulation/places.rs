@@ -42,8 +42,8 @@ pub(crate) const EVERYWHERE: &[&str] = &[
     "told door: refused",
 ];
 
-/// Where branches move with their books. The rarer windows of the protocol are looked for here only: leases have no part
-/// in them.
+/// Where branches move with their books. The rarer windows of the protocol are looked for here only: leases have no
+/// part in them.
 const OWN: &[&str] = &[
     "move",
     // The payer's branch dies around the end.
@@ -61,6 +61,7 @@ const OWN: &[&str] = &[
 /// Where any server takes any branch: what became of statements, which fence turned late ones away, who took what, and
 /// what went wrong with the database.
 const SHARED: &[&str] = &[
+    "question",
     "answer lost, and done",
     "answer lost, and not done",
     "answer lost, and done later",

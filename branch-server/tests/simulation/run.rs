@@ -3,6 +3,7 @@
 use crate::clients::{CLIENTS, Client, History};
 use crate::database::Database;
 use crate::faults::Faults;
+use crate::onlooker::Onlooker;
 use crate::outages::Outages;
 use crate::places::EVERYWHERE;
 use crate::servers::{BRANCHES, SERVERS, Servers};
@@ -150,6 +151,18 @@ pub(crate) fn run(kind: Kind, seed: u64) -> Outcome {
             Ok(())
         });
     }
+    let looked = Arc::new(Mutex::new(BTreeMap::new()));
+    if kind == Kind::Shared {
+        let (wires, witness) = (servers.wires.clone(), witness.clone());
+        let (stop, is_open, looked) = (stop.clone(), is_open.clone(), looked.clone());
+        sim.client("onlooker", async move {
+            while !is_open.get() {
+                tokio::time::sleep(STEP).await;
+            }
+            Onlooker::new(seed, &wires, witness).look_until(&stop, &looked).await;
+            Ok(())
+        });
+    }
     let mut now = 0;
     let mut step = |sim: &mut turmoil::Sim<'_>, faults: &mut Faults| {
         now += 1;
@@ -202,6 +215,7 @@ pub(crate) fn run(kind: Kind, seed: u64) -> Outcome {
     tally.count("orders", history.entries().len() as u64);
     told.iter().for_each(|(what, count)| tally.count(&format!("told {what}"), *count));
     faults.fired.iter().for_each(|(what, count)| tally.count(what, *count));
+    looked.lock().expect("nobody panicked").iter().for_each(|(what, count)| tally.count(what, *count));
     outages.iter().flat_map(|outages| &outages.fired).for_each(|(what, count)| tally.count(what, *count));
     if let Some(database) = &database {
         database.tables().tally.iter().for_each(|(what, count)| tally.count(what, *count));

@@ -1,6 +1,6 @@
 //! What became durable, folded again beside the bank, and what must be true of it at every step.
 
-use bank_proto::{BranchId, Currency};
+use bank_proto::{AccountNumber, AccountSerial, BranchId, Currency};
 use branch_server::cut::{BankCut, BranchCut};
 use branch_server::journal::{
     AppendError, ChainHash, GroupCommit, Journal, PersonalName, ReadError, Row, RowKind, Sequence, SqliteJournal,
@@ -28,6 +28,9 @@ pub(crate) struct Witness(Arc<Mutex<Seen>>);
 #[derive(Default)]
 pub(crate) struct Seen {
     folds: BTreeMap<BranchId, Fold>,
+    /// The balance of every account after each row that changed it, with the last row of its group commit: a question
+    /// among orders hears what stands between them.
+    balances: BTreeMap<(BranchId, AccountSerial), Vec<(Sequence, i64)>>,
     /// What was credited: sender, receiver, number.
     credited: BTreeSet<(BranchId, BranchId, u64)>,
     /// What happens to a branch's next group commit, or to its next one with a row of a kind.
@@ -95,6 +98,13 @@ impl Witness {
             fold.take(row.clone(), None).expect("I10: the row follows from the rows before it");
         }
         fold.take(last.clone(), Some(closing)).expect("I1, I7, I9, I10: the group commit follows from those before it");
+        for row in rows {
+            let (debit, credit) =
+                (row.debit_account.zip(Some(row.debit_balance)), row.credit_account.zip(Some(row.credit_balance)));
+            for (serial, balance) in [debit, credit].into_iter().flatten() {
+                seen.balances.entry((branch, serial)).or_default().push((last.sequence, balance));
+            }
+        }
         if crate::tells_its_history() {
             for row in rows {
                 let at = turmoil::sim_elapsed().unwrap_or_default().as_millis();
@@ -130,6 +140,19 @@ impl Witness {
                 assert_eq!(line.in_flight, expected, "I2: in flight between {first} and {second}");
             }
         }
+    }
+
+    /// The last row of each branch.
+    pub(crate) fn heads(&self) -> BTreeMap<BranchId, Sequence> {
+        self.seen().folds.iter().map(|(branch, fold)| (*branch, fold.sequence())).collect()
+    }
+
+    /// What an account had since a row was its branch's last, in minor units.
+    pub(crate) fn balances(&self, account: AccountNumber, since: Sequence) -> Vec<i64> {
+        let seen = self.seen();
+        let all = seen.balances.get(&(account.branch(), account.serial())).map_or(&[][..], Vec::as_slice);
+        let first = all.partition_point(|(sequence, _)| *sequence <= since).saturating_sub(1);
+        all[first..].iter().map(|(_, balance)| *balance).collect()
     }
 
     /// How many transfers have not ended.

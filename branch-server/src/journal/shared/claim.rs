@@ -4,6 +4,7 @@ use super::{SharedJournal, SharedStore, StoreError};
 use crate::environment::Clock;
 use crate::journal::tide::{Mark, TIDE_FILE, Tide};
 use crate::journal::{ChainHash, OpenError, Sequence};
+use crate::planted::{Bug, is_planted};
 use bank_proto::BranchId;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,13 +42,17 @@ impl SharedJournal {
         let mut link = store.connect(branch).map_err(|error: StoreError| unavailable(error.to_string()))?;
         let shown = PathBuf::from(link.shown());
         let path = || shown.clone();
+        let before = if is_planted(Bug::EndReadBefore) { Some(link.last_row().map_err(unavailable)?) } else { None };
         let epoch = link.claim(owner, seen_epoch).map_err(unavailable)?.ok_or(OpenError::Claimed { branch })?;
         // Nothing more is written under an older epoch. This waits for whatever the claim may not have waited for.
         let standing = link.stand(epoch).map_err(unavailable)?.ok_or(OpenError::Claimed { branch })?;
-        let last = link.last_row().map_err(unavailable)?;
+        let last = match before {
+            Some(last) => last,
+            None => link.last_row().map_err(unavailable)?,
+        };
         let (found, head, written_epoch) = last.unwrap_or((0, ChainHash::default(), 0));
         let damaged = |what: String| OpenError::Damaged { path: path(), what };
-        if found != standing.head {
+        if found != standing.head && before.is_none() {
             return Err(damaged(format!("its last row is {found}, but {} was written", standing.head)));
         }
         let mut tide = Tide::open(directory, branch);

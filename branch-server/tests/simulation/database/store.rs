@@ -8,19 +8,25 @@ use branch_server::journal::JournalReader;
 use branch_server::journal::postgres::SharedFiles;
 use branch_server::journal::shared::{Founding, OwnerLink, SharedStore, StoreError};
 use branch_server::leases::{LeaseError, LeaseTable, Seen};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+/// So long anybody waits within one step, as if: then waiting is in vain.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For one process of one server.
 pub(crate) struct SimulatedStore {
     database: Database,
     server: u32,
     has_given_up: AtomicBool,
+    /// How long was waited, as if, in the last step in which anybody did.
+    waited: Mutex<(u64, Duration)>,
 }
 
 impl SimulatedStore {
     pub(crate) fn new(database: Database, server: u32) -> SimulatedStore {
-        SimulatedStore { database, server, has_given_up: AtomicBool::new(false) }
+        SimulatedStore { database, server, has_given_up: AtomicBool::new(false), waited: Mutex::default() }
     }
 }
 
@@ -58,8 +64,12 @@ impl SharedStore for SimulatedStore {
 
     /// As if the time had passed. While the database is away it would pass in vain: the one thread cannot wait until it
     /// is there again.
-    fn pause(&self, _: Duration) -> bool {
-        !self.has_given_up.load(Ordering::Relaxed) && !self.database.tables().trouble.is_away(self.server)
+    fn pause(&self, pause: Duration) -> bool {
+        let (now, is_away) = self.database.tables().trouble.at(self.server);
+        let mut waited = self.waited.lock().expect("nobody panicked");
+        let before = if waited.0 == now { waited.1 } else { Duration::ZERO };
+        *waited = (now, before + pause);
+        !self.has_given_up.load(Ordering::Relaxed) && !is_away && waited.1 < PATIENCE
     }
 
     fn give_up(&self) {

@@ -126,6 +126,11 @@ impl Trouble {
         self.away.get(&server).is_some_and(|until| *until > self.now)
     }
 
+    /// The step of the simulation, and whether a server is away at it.
+    pub(super) fn at(&self, server: u32) -> (u64, bool) {
+        (self.now, self.is_away(server))
+    }
+
     pub(crate) fn is_asleep(&self, server: u32) -> bool {
         self.asleep.get(&server).is_some_and(|until| *until > self.now)
     }
