@@ -3,7 +3,8 @@
 //! - [`PostgresStore`]: the database: where it is, and how it is reached
 //! - `client`: what is said by one connection, and never without a limit
 //! - `schema`: the tables, and how a newer program changes them
-//! - `columns`: rows and the columns they stand in
+//! - `columns`: rows as they are read back from their columns
+//! - `given`: rows as the database is given them
 //! - [`PostgresBooks`]: what a bank needs of it
 //! - `claim`: the statements by which a branch is taken over
 //! - `writer`: one owner's connection
@@ -19,6 +20,7 @@ mod books;
 mod claim;
 mod client;
 mod columns;
+mod given;
 mod import;
 mod lane;
 mod link;

@@ -1,5 +1,7 @@
 //! Banks in databases: founded once, by however many servers, and refused with a sentence where none can be.
 
+use crate::journal::{all, append, founded, open};
+use crate::rows::rows;
 use crate::server::Postgres;
 use branch_server::journal::PostgresStore;
 use branch_server::journal::shared::{Founding, StoreError};
@@ -36,13 +38,30 @@ fn servers_that_start_at_the_same_time_found_one_bank() {
 }
 
 #[test]
+fn a_bank_of_the_first_format_is_brought_up_to_date_with_all_that_is_in_it() {
+    let postgres = Postgres::start();
+    let url = postgres.database("bank");
+    let books = founded(&url);
+    let mut journal = open(&books, 0);
+    append(&mut journal, 3).expect("an append");
+    drop(journal);
+    let sql = "DROP TYPE florin.given_fence, florin.given_row, florin.given_name; \
+        DELETE FROM florin.change WHERE number = 2";
+    postgres.say("bank", sql);
+    let books = founded(&url);
+    assert_eq!(postgres.ask("bank", "SELECT max(number) FROM florin.change"), "2");
+    append(&mut open(&books, 1), 3).expect("an append");
+    assert_eq!(all(&books), rows(0, 6));
+}
+
+#[test]
 fn a_bank_of_a_newer_version_is_left_alone() {
     let postgres = Postgres::start();
     let url = postgres.database("bank");
     store(&url).found(10).expect("founded");
     postgres.say("bank", "INSERT INTO florin.change (number) VALUES (99)");
     let newer = store(&url).found(10).expect_err("newer").to_string();
-    assert!(newer.contains("was made by a newer version of Florin (format 99; this one knows 1)"), "{newer}");
+    assert!(newer.contains("was made by a newer version of Florin (format 99; this one knows 2)"), "{newer}");
 }
 
 #[test]
@@ -87,7 +106,7 @@ fn a_server_that_does_not_wait_for_its_disk_is_told_to() {
     let url = postgres.database("bank");
     let store = store(&url);
     store.found(10).expect("founded");
-    let waiting = crate::journal::open(&store, 0);
+    let waiting = open(&store, 0);
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'florin test'";
     assert_ne!(postgres.ask("bank", sql), "0");
     drop(waiting);

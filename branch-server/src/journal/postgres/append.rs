@@ -1,6 +1,7 @@
 //! The one statement by which group commits are written, and what became of it.
 
-use super::columns::{ARRAYS, COLUMNS, Column, Group, Names};
+use super::columns::COLUMNS;
+use super::given::{Fences, Names, Rows};
 use super::number;
 use super::store::{Connection, PostgresStore, causes};
 use crate::journal::Sequence;
@@ -8,7 +9,6 @@ use crate::journal::shared::{Fence, Outcome};
 use bank_proto::BranchId;
 use std::collections::BTreeSet;
 use tokio_postgres::error::{Severity, SqlState};
-use tokio_postgres::types::ToSql;
 
 /// One group commit.
 pub(super) struct Order {
@@ -16,7 +16,7 @@ pub(super) struct Order {
     pub(super) fence: Fence,
     /// The last row after it.
     pub(super) last: Sequence,
-    pub(super) group: Group,
+    pub(super) rows: Rows,
     pub(super) names: Names,
 }
 
@@ -61,26 +61,16 @@ impl Line {
 
     /// One statement, and what became of each order by it.
     fn write(&mut self, orders: &[&Order]) -> Vec<Outcome<bool>> {
-        let [mut branch, mut epoch, mut session, mut head, mut last] = [const { Column::new() }; 5];
-        let (mut row_branch, mut rows) = (Column::new(), Group::default());
-        let (mut name_branch, mut names) = (Column::new(), Names::default());
+        let (mut fences, mut rows, mut names) = (Fences::default(), Rows::default(), Names::default());
         for order in orders {
-            branch.push_branch(order.branch, 1);
-            epoch.push_number(order.fence.epoch.cast_signed());
-            session.push_number(order.fence.session);
-            head.push_number(order.fence.head.cast_signed());
-            last.push_number(order.last.cast_signed());
-            row_branch.push_branch(order.branch, order.group.rows());
-            rows.append(&order.group);
-            name_branch.push_branch(order.branch, order.names.count());
+            fences.push(order.branch, order.fence, order.last);
+            rows.append(&order.rows);
             names.append(&order.names);
         }
-        let fence: [&(dyn ToSql + Sync); 6] = [&branch, &epoch, &session, &head, &last, &row_branch];
-        let mut parameters: Vec<&(dyn ToSql + Sync)> = fence.into_iter().chain(rows.parameters()).collect();
+        let mut parameters = vec![fences.parameter(), rows.parameter()];
         let mut statement = &self.append;
-        if names.count() > 0 {
-            parameters.push(&name_branch);
-            parameters.extend(names.parameters());
+        if !names.is_empty() {
+            parameters.push(names.parameter());
             statement = &self.append_with_names;
         }
         self.connection.client().take_warning();
@@ -103,36 +93,24 @@ impl Line {
 /// The one statement: each branch's row moves on if it is as its writer knows it, and rows are inserted for those
 /// branches only. It says which they are.
 fn statement(with_names: bool) -> String {
-    let array = |(place, kind): (usize, &&str)| format!("${}::{kind}[]", place + 7);
-    let arrays: Vec<String> = ARRAYS.iter().enumerate().map(array).collect();
     let names = if with_names {
-        let first = 7 + ARRAYS.len();
-        format!(
-            ", named AS (INSERT INTO florin.personal_name (branch, customer_id, name, digest_key) SELECT given.* \
-             FROM unnest(${}::int[], ${}::bigint[], ${}::text[], ${}::bytea[]) \
-                 AS given (branch, customer_id, name, digest_key) \
+        ", named AS (INSERT INTO florin.personal_name (branch, customer_id, name, digest_key) \
+             SELECT given.* FROM unnest($3::florin.given_name[]) AS given \
              WHERE given.branch = ANY (ARRAY(SELECT branch FROM fence)) \
-             ON CONFLICT (branch, customer_id) DO UPDATE SET name = excluded.name, digest_key = excluded.digest_key)",
-            first,
-            first + 1,
-            first + 2,
-            first + 3
-        )
+             ON CONFLICT (branch, customer_id) DO UPDATE SET name = excluded.name, digest_key = excluded.digest_key)"
     } else {
-        String::new()
+        ""
     };
     format!(
         "WITH fence AS (UPDATE florin.branch AS standing SET head = given.last \
-             FROM unnest($1::int[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[]) \
-                 AS given (branch, epoch, session, head, last) \
+             FROM unnest($1::florin.given_fence[]) AS given \
              WHERE standing.branch = given.branch AND standing.epoch = given.epoch \
                  AND standing.session = given.session AND standing.head = given.head \
              RETURNING standing.branch), \
-         written AS (INSERT INTO florin.journal (branch, {COLUMNS}) SELECT given.* \
-             FROM unnest($6::int[], {}) AS given (branch, {COLUMNS}) \
+         written AS (INSERT INTO florin.journal (branch, {COLUMNS}) \
+             SELECT given.* FROM unnest($2::florin.given_row[]) AS given \
              WHERE given.branch = ANY (ARRAY(SELECT branch FROM fence))){names} \
-         SELECT branch FROM fence",
-        arrays.join(", "),
+         SELECT branch FROM fence"
     )
 }
 

@@ -1,7 +1,8 @@
 //! Journals of a bank in files, taken over into a database: all of them or none.
 
 use super::client::Transaction;
-use super::columns::{ARRAYS, COLUMNS, Group, Names};
+use super::columns::COLUMNS;
+use super::given::{Names, Rows};
 use super::store::sort;
 use super::{PostgresStore, journal_table, number};
 use crate::journal::shared::{Founding, StoreError};
@@ -78,19 +79,13 @@ impl Import<'_> {
     /// # Errors
     /// The database cannot be used.
     pub fn rows(&mut self, branch: BranchId, rows: &[(Row, Option<GroupCommit>)]) -> Result<(), StoreError> {
-        let mut group = Group::default();
-        rows.iter().for_each(|(row, closing)| group.push(row, *closing));
-        let array = |(place, kind): (usize, &&str)| format!("${}::{kind}[]", place + 2);
-        let arrays: Vec<String> = ARRAYS.iter().enumerate().map(array).collect();
+        let mut given = Rows::default();
+        rows.iter().for_each(|(row, closing)| given.push(branch, row, *closing));
         let sql = format!(
-            "INSERT INTO {} (branch, {COLUMNS}) SELECT $1, given.* FROM unnest({}) AS given",
-            journal_table(branch),
-            arrays.join(", ")
+            "INSERT INTO {} (branch, {COLUMNS}) SELECT given.* FROM unnest($1::florin.given_row[]) AS given",
+            journal_table(branch)
         );
-        let branch = number(branch);
-        let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![&branch];
-        parameters.extend(group.parameters());
-        self.0.execute(&sql, &parameters).map_err(|error| sort(&error))?;
+        self.0.execute(&sql, &[given.parameter()]).map_err(|error| sort(&error))?;
         Ok(())
     }
 
@@ -99,13 +94,9 @@ impl Import<'_> {
     /// # Errors
     /// The database cannot be used.
     pub fn names(&mut self, branch: BranchId, names: &[PersonalName]) -> Result<(), StoreError> {
-        let names = Names::new(names);
         let sql = "INSERT INTO florin.personal_name (branch, customer_id, name, digest_key) \
-             SELECT $1, given.* FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS given";
-        let branch = number(branch);
-        let mut parameters: Vec<&(dyn tokio_postgres::types::ToSql + Sync)> = vec![&branch];
-        parameters.extend(names.parameters());
-        self.0.execute(sql, &parameters).map_err(|error| sort(&error))?;
+             SELECT given.* FROM unnest($1::florin.given_name[]) AS given";
+        self.0.execute(sql, &[Names::new(branch, names).parameter()]).map_err(|error| sort(&error))?;
         Ok(())
     }
 

@@ -139,16 +139,16 @@ impl Lane {
 impl State {
     /// Whether the newest of those who wait shall write now, without waiting for one who does.
     fn has_reason_to_write(&self) -> bool {
-        let rows = || self.waiting.iter().map(|ticket| ticket.order.group.rows()).sum::<usize>();
+        let rows = || self.waiting.iter().map(|ticket| ticket.order.rows.count()).sum::<usize>();
         self.under_way == 0 || (self.under_way < STATEMENTS && rows() >= WORTH_A_STATEMENT)
     }
 
     /// Takes those out of the queue that are written with this one.
     fn take_beside(&mut self, own: &Arc<Ticket>) -> Vec<Arc<Ticket>> {
         self.waiting.retain(|ticket| !Arc::ptr_eq(ticket, own));
-        let (mut rows, mut taken) = (own.order.group.rows(), Vec::new());
+        let (mut rows, mut taken) = (own.order.rows.count(), Vec::new());
         while let Some(next) = self.waiting.front() {
-            rows += next.order.group.rows();
+            rows += next.order.rows.count();
             if rows > ROWS_AT_MOST {
                 break;
             }

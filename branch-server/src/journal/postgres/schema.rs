@@ -7,7 +7,7 @@ use crate::journal::shared::{Founding, StoreError};
 use bank_proto::{BranchId, Currency};
 
 /// What changes the tables, in order. The format is the number of changes that were made.
-const CHANGES: [&str; 1] = [include_str!("schema.sql")];
+const CHANGES: [&str; 2] = [include_str!("schema.sql"), include_str!("second.sql")];
 
 /// Whoever changes the tables holds this lock: "FLOR". Servers that start at the same time take turns.
 const LOCK: i64 = 0x464C_4F52;

@@ -2,7 +2,8 @@
 
 use super::append::{Order, outcome};
 use super::claim::{claim, group_hash, last_row, stand};
-use super::columns::{Group, Names, RowReader};
+use super::columns::RowReader;
+use super::given::{Names, Rows};
 use super::store::{Connection, PostgresStore, causes};
 use super::{journal_table, number, reader};
 use crate::journal::shared::{Fence, Outcome, OwnerLink, Standing};
@@ -62,8 +63,8 @@ impl OwnerLink for Writer {
 
     fn append(&mut self, fence: Fence, rows: &[Row], closing: GroupCommit, names: &[PersonalName]) -> Outcome<bool> {
         let last = fence.head + rows.len() as u64;
-        let (group, names) = (Group::new(rows, closing), Names::new(names));
-        self.store.lane().write(&self.store, Order { branch: self.branch, fence, last, group, names })
+        let (rows, names) = (Rows::new(self.branch, rows, closing), Names::new(self.branch, names));
+        self.store.lane().write(&self.store, Order { branch: self.branch, fence, last, rows, names })
     }
 
     fn confirm(&mut self, fence: Fence) -> Outcome<bool> {
