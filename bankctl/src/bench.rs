@@ -67,6 +67,10 @@ enum BenchError {
     AllFailed(String),
     #[error("pgbench, which comes with PostgreSQL, cannot be measured: {0}")]
     Pgbench(String),
+    #[error("a takeover takes a bank in PostgreSQL of at least two servers: --store postgres://..., --servers 2")]
+    NeedsServers,
+    #[error("server {0} did not come back, or has no branches")]
+    NotServed(u32),
     #[error("stopped before the end")]
     Interrupted,
 }
@@ -83,8 +87,9 @@ impl BenchError {
             | BenchError::Http(_)
             | BenchError::Grpc(_)
             | BenchError::Pgbench(_)
+            | BenchError::NotServed(_)
             | BenchError::Interrupted => Exit::Unavailable,
-            BenchError::Url(_) | BenchError::NeedsOwnBank(_) => Exit::Usage,
+            BenchError::Url(_) | BenchError::NeedsOwnBank(_) | BenchError::NeedsServers => Exit::Usage,
         }
     }
 }

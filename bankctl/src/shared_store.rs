@@ -87,6 +87,11 @@ fn beside(url: &str, name: &str) -> Option<String> {
 }
 
 impl StoreArguments {
+    /// Whether a database is named.
+    pub(crate) fn is_named(&self) -> bool {
+        self.store.is_some()
+    }
+
     /// The database; None when the books are in files.
     ///
     /// # Errors

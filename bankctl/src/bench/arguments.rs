@@ -90,6 +90,8 @@ pub(super) enum Scenario {
     Transfers,
     /// Twice and ten times as many callers over HTTP as are served at once, who wait as they are told and who do not.
     Overload,
+    /// Deposits while every branch server of a bank in PostgreSQL is killed, and stopped in its tracks, once a round.
+    Takeover,
     /// The bare axum to tonic echo.
     TwoHop,
     /// Appends with fdatasync, one file and thread for each branch.

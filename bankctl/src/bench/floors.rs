@@ -27,6 +27,8 @@ pub(super) const SHARED_OF_HOT_PERMILLE: u64 = 6_000;
 pub(super) const SHARED_OF_TPC_B_PERMILLE: u64 = 3_000;
 /// Durable transactions a second in gRPC batches over all branches of a bank in PostgreSQL.
 pub(super) const SHARED_BATCH_PER_SECOND: u64 = 150_000;
+/// How long a caller may wait whose branch's server was killed, or stands still.
+pub(super) const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(5);
 /// Deposits under more load than the bank can serve, of the most that it serves: 0.9.
 pub(super) const OVERLOAD_PERMILLE: u64 = 900;
 /// How long a refusal may take.

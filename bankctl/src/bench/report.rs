@@ -4,6 +4,7 @@ use super::floors::Floor;
 use super::tally::Tally;
 use crate::output::{self, grouped};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// One load, or the median of its rounds.
@@ -75,6 +76,8 @@ pub(super) struct Report {
     pub(super) machine: Machine,
     pub(super) measurements: Vec<Measurement>,
     pub(super) floors: Vec<Floor>,
+    /// What happened to servers, and the slowest answer each time.
+    pub(super) takeovers: Vec<(&'static str, Vec<Duration>)>,
     /// What the verification of the books said; None when the bank is not ours to stop.
     pub(super) books: Option<Result<String, String>>,
 }
@@ -108,6 +111,9 @@ impl Report {
             text.push('\n');
             text.push_str(&output::table(&["floor", "measured", "needed", ""], &rows));
         }
+        for (what, slowest) in &self.takeovers {
+            text.push_str(&histogram(what, slowest));
+        }
         match &self.books {
             Some(Ok(said)) => text.push_str(&format!("\nThe books agree: {said}")),
             Some(Err(said)) => text.push_str(&format!("\nTHE BOOKS DO NOT AGREE: {said}")),
@@ -132,6 +138,10 @@ impl Report {
                 "first_error": one.first_error,
             })
         });
+        let takeovers = self.takeovers.iter().map(|(what, slowest)| {
+            let slowest: Vec<u64> = slowest.iter().copied().map(nanoseconds).collect();
+            json!({"server": what, "slowest_answers_ns": slowest})
+        });
         let (agree, said) = match &self.books {
             Some(Ok(said)) => (Some(true), Some(said)),
             Some(Err(said)) => (Some(false), Some(said)),
@@ -140,10 +150,31 @@ impl Report {
         json!({
             "machine": {"cores": self.machine.cores, "load_average": self.machine.load},
             "measurements": measurements.collect::<Vec<_>>(),
+            "takeovers": takeovers.collect::<Vec<_>>(),
             "floors": self.floors.iter().map(Floor::json).collect::<Vec<_>>(),
             "books": {"agree": agree, "detail": said},
         })
     }
+}
+
+/// Width of a histogram's classes.
+const CLASS: Duration = Duration::from_millis(250);
+
+/// How often the slowest answer took how long: a line for each quarter of a second.
+fn histogram(what: &str, slowest: &[Duration]) -> String {
+    let class = |took: &Duration| u32::try_from(took.as_nanos() / CLASS.as_nanos()).unwrap_or(u32::MAX);
+    let mut classes = BTreeMap::new();
+    slowest.iter().for_each(|took| *classes.entry(class(took)).or_insert(0_usize) += 1);
+    let (Some(first), Some(last)) = (classes.keys().next().copied(), classes.keys().last().copied()) else {
+        return String::new();
+    };
+    let mut text = format!("\nthe slowest answer each time, server {what}");
+    for class in first..=last {
+        let count = classes.get(&class).copied().unwrap_or(0);
+        let line = format!("\n{:>8} and more  {count:>3}  {}", time(CLASS * class), "#".repeat(count));
+        text.push_str(line.trim_end());
+    }
+    text
 }
 
 /// Three digits that count, in the unit that fits.
@@ -165,6 +196,19 @@ pub(super) fn time(time: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn takeovers_are_told_by_the_quarter_of_a_second() {
+        let takeovers = [3_240, 3_499, 650, 3_250, 4_000].map(Duration::from_millis);
+        let expected =
+            ["", "the slowest answer each time, server killed", "  500 ms and more    1  #", "  750 ms and more    0"];
+        let text = histogram("killed", &takeovers);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..4], expected);
+        assert_eq!(lines[12..14], ["  3.00 s and more    1  #", "  3.25 s and more    2  ##"]);
+        assert_eq!(lines.last(), Some(&"  4.00 s and more    1  #"));
+        assert_eq!(histogram("killed", &[]), "");
+    }
 
     #[test]
     fn numbers_are_written_for_people() {

@@ -3,6 +3,7 @@
 
 mod overload;
 mod shared;
+mod takeover;
 mod transfers;
 
 use super::BenchError;
@@ -34,6 +35,10 @@ const HTTP_CONNECTIONS: u32 = 64;
 
 /// Runs what was asked for, then stops the bank and verifies its books.
 pub(super) async fn run(arguments: &Arguments, interrupts: &mut Interrupts) -> Result<Report, BenchError> {
+    let has_others = arguments.store.is_named() && arguments.api.is_none() && arguments.servers > 1;
+    if arguments.scenario == Scenario::Takeover && !has_others {
+        return Err(BenchError::NeedsServers);
+    }
     let report = Report { machine: Machine::now(), ..Report::default() };
     let target = Target::open(arguments, interrupts).await?;
     let directory = target.directory().map_or_else(|| arguments.dir.clone(), ToOwned::to_owned);
@@ -45,6 +50,7 @@ pub(super) async fn run(arguments: &Arguments, interrupts: &mut Interrupts) -> R
             None => run.suite().await?,
         },
         Scenario::Overload => run.overload().await?,
+        Scenario::Takeover => run.takeovers().await?,
         scenario => {
             let measured = run.one(scenario).await?;
             run.report.measurements.push(measured);
@@ -150,7 +156,7 @@ impl Run<'_> {
     async fn one(&mut self, scenario: Scenario) -> Result<Measurement, BenchError> {
         let (connections, customers) = (self.arguments.connections, self.arguments.customers);
         match scenario {
-            Scenario::Suite | Scenario::Overload | Scenario::Http => self.http(connections).await,
+            Scenario::Suite | Scenario::Overload | Scenario::Takeover | Scenario::Http => self.http(connections).await,
             Scenario::HttpOpen => self.http_open(self.arguments.rate).await,
             Scenario::Grpc => self.grpc().await,
             Scenario::GrpcBatch => {

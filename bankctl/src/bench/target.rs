@@ -10,7 +10,8 @@ use crate::bank::screen::Screen;
 use crate::interrupts::Interrupts;
 use crate::shared_store::TemporaryStore;
 use crate::verify;
-use serde_json::json;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::time::Instant;
@@ -107,6 +108,25 @@ impl Target {
         let http = bank.addresses().http.to_string();
         let own = Some(Own { bank, root: own.root, store: own.store });
         Ok((Target { http, servers, grpc, own, ..self }, took))
+    }
+
+    /// Sends a signal to the server with this ordinal; one that ends is started again. False when there is none now.
+    pub(super) fn signal_server(&self, ordinal: usize, signal: Signal) -> bool {
+        let process = self.own.as_ref().and_then(|own| own.bank.server_process(ordinal));
+        let process = process.and_then(|process| Pid::from_raw(process.cast_signed()));
+        process.is_some_and(|process| kill_process(process, signal).is_ok())
+    }
+
+    /// Which server serves each branch now, as the client API says; None where none does.
+    pub(super) async fn owners(&self) -> Result<Vec<Option<u32>>, BenchError> {
+        let answer = self.client.get(format!("http://{}/health", self.http)).send().await?;
+        let health: Value = answer.json().await?;
+        let branches = health["branches"].as_array().cloned().unwrap_or_default();
+        let owner = |branch: &Value| match branch["state"].as_str() {
+            Some("open") => branch["server"].as_u64().and_then(|server| u32::try_from(server).ok()),
+            _ => None,
+        };
+        Ok(branches.iter().map(owner).collect())
     }
 
     /// The resident memory of the server with this ordinal, in bytes; None when the system does

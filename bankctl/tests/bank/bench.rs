@@ -37,6 +37,41 @@ fn batches_run_exactly_as_many_operations_as_asked_for() {
 }
 
 #[test]
+fn takeovers_are_measured_where_there_are_others_to_take_over() {
+    let postgres = super::postgres::Postgres::start();
+    let store = postgres.url("postgres");
+    let measured_in = |servers| {
+        let place = tempfile::tempdir().expect("a directory");
+        let directory = place.path().to_string_lossy().into_owned();
+        run(&[
+            "bench",
+            "takeover",
+            "--json",
+            "--rounds",
+            "1",
+            "--servers",
+            servers,
+            "--store",
+            &store,
+            "--dir",
+            &directory,
+        ])
+    };
+    let alone = measured_in("1");
+    assert_eq!(alone.status.code(), Some(64));
+    assert!(complaint(&alone).contains("a bank in PostgreSQL of at least two servers"));
+    let output = measured_in("2");
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    for kind in [0, 1] {
+        let slowest = report["takeovers"][kind]["slowest_answers_ns"].as_array();
+        assert_eq!(slowest.map(Vec::len), Some(2), "{report}");
+        assert_eq!(report["measurements"][kind]["errors"], json!(0), "{report}");
+    }
+    assert_eq!(report["books"]["agree"], json!(true), "{report}");
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_named() {
     let refused = run(&["bench", "http", "--dir", "/nowhere"]);
     assert_eq!(refused.status.code(), Some(69));
