@@ -37,9 +37,9 @@ fn count_statements(postgres: &Postgres) {
 }
 
 /// Appends group by group, with names now and then, until one is not accepted: the last row that was.
-fn write(mut journal: SharedJournal) -> (Sequence, Result<(), AppendError>) {
+fn write(mut journal: SharedJournal, rows_of: impl Fn(u64) -> usize) -> (Sequence, Result<(), AppendError>) {
     for group in 0..GROUPS {
-        let rows = crate::rows::rows(journal.last_sequence(), 3);
+        let rows = crate::rows::rows(journal.last_sequence(), rows_of(group));
         let customer = rows[0].customer.expect("a customer");
         let name = PersonalName { customer, name: format!("customer {group}"), digest_key: [7; 32] };
         let names = if group % 5 == 0 { vec![name] } else { Vec::new() };
@@ -50,8 +50,11 @@ fn write(mut journal: SharedJournal) -> (Sequence, Result<(), AppendError>) {
     (journal.last_sequence(), Ok(()))
 }
 
-fn all_write(journals: Vec<SharedJournal>) -> Vec<(Sequence, Result<(), AppendError>)> {
-    let threads: Vec<_> = journals.into_iter().map(|journal| thread::spawn(move || write(journal))).collect();
+fn all_write(
+    journals: Vec<SharedJournal>,
+    rows_of: impl Fn(u64) -> usize + Copy + Send + 'static,
+) -> Vec<(Sequence, Result<(), AppendError>)> {
+    let threads: Vec<_> = journals.into_iter().map(|journal| thread::spawn(move || write(journal, rows_of))).collect();
     threads.into_iter().map(|thread| thread.join().expect("a thread")).collect()
 }
 
@@ -64,7 +67,7 @@ fn branches_share_statements_and_one_that_is_another_servers_now_holds_up_no_oth
     let elsewhere = founded(&postgres.url("bank"));
     let mut taken = open_in(&elsewhere, Claim { branch: branch(8), ..claim(1) }).expect("taken over");
     count_statements(&postgres);
-    let mut outcomes = all_write(journals);
+    let mut outcomes = all_write(journals, |_| 3);
     let fenced = outcomes.pop().expect("an outcome");
     assert!(matches!(&fenced, (3, Err(AppendError::Fatal(what))) if what == "the branch is another server's now"));
     append(&mut taken, 3).expect("its new owner writes");
@@ -94,7 +97,7 @@ fn what_the_database_will_never_take_from_one_branch_is_taken_from_the_others() 
          RETURN NEW; END $$; \
          CREATE TRIGGER refuse BEFORE INSERT ON florin.journal_0002 FOR EACH ROW EXECUTE FUNCTION refuse()",
     );
-    let outcomes = all_write(journals);
+    let outcomes = all_write(journals, |_| 3);
     for (number, outcome) in (1..).zip(outcomes) {
         match number {
             2 => assert!(matches!(&outcome, (30, Err(AppendError::Fatal(what))) if what.contains("never"))),
@@ -102,4 +105,21 @@ fn what_the_database_will_never_take_from_one_branch_is_taken_from_the_others() 
         }
     }
     assert_eq!([1, 2, 3, 4].map(|number| last(&store, number)), [120, 30, 120, 120]);
+}
+
+#[test]
+fn group_commits_that_are_worth_statements_of_their_own_go_beside_each_other_and_none_is_forgotten_or_written_twice() {
+    let postgres = Postgres::start();
+    let store = founded(&postgres.database("bank"));
+    let journals: Vec<SharedJournal> = (1..=8).map(|number| open(&store, number)).collect();
+    // Large and small ones by turns: some fill a statement, and some only go with others.
+    let rows_of = |group: u64| if group.is_multiple_of(3) { 700 } else { 2 };
+    let all: u64 = (0..GROUPS).map(|group| rows_of(group) as u64).sum();
+    for (number, outcome) in (1..).zip(all_write(journals, rows_of)) {
+        assert!(matches!(outcome, (last, Ok(())) if last == all), "branch {number}: {outcome:?}");
+        assert_eq!(last(&store, number), all);
+    }
+    // And alone once more, when nobody is left who would write with others.
+    let mut alone = open_in(&store, Claim { branch: branch(1), ..claim(1) }).expect("opened again");
+    append(&mut alone, 1).expect("an append");
 }

@@ -88,19 +88,20 @@ impl Lane {
     pub(super) fn write(&self, store: &PostgresStore, order: Order) -> Outcome<bool> {
         let ticket = Arc::new(Ticket { order, word: Mutex::new(None), spoken: Condvar::new() });
         let mut state = self.state();
-        state.waiting.push_back(ticket.clone());
-        if state.waiting.len() >= state.company {
-            self.is_complete.notify_one();
-        }
-        if state.has_reason_to_write() {
+        if state.is_reason_to_write(&ticket) {
             state.under_way += 1;
         } else {
+            state.waiting.push_back(ticket.clone());
+            if state.is_complete() {
+                self.is_complete.notify_one();
+            }
             drop(state);
             match ticket.wait() {
                 Word::Written(outcome) => return outcome,
                 Word::Lead => state = self.state(),
             }
         }
+        // From here on this one is in no queue: nobody else writes it.
         if state.under_way == 1 && state.company >= GATHERS_FROM {
             state = self.gather(state);
         }
@@ -108,26 +109,16 @@ impl Lane {
         state.company = 1 + others.len();
         let idle = state.idle.pop();
         drop(state);
-        let orders: Vec<&Order> = std::iter::once(&ticket).chain(&others).map(|ticket| &ticket.order).collect();
+        let mut lead = Lead { lane: self, others, line: None, outcomes: VecDeque::new() };
+        let orders: Vec<&Order> = std::iter::once(&ticket).chain(&lead.others).map(|ticket| &ticket.order).collect();
         let (line, outcomes) = Line::write_by(store, idle, &orders);
-        let mut state = self.state();
-        state.company += state.waiting.len();
-        state.idle.extend(line);
-        match state.waiting.front() {
-            Some(next) => next.say(Word::Lead),
-            None => state.under_way -= 1,
-        }
-        drop(state);
-        let mut outcomes = outcomes.into_iter();
-        let own = outcomes.next();
-        others.iter().zip(outcomes).for_each(|(other, outcome)| other.say(Word::Written(outcome)));
-        own.unwrap_or_else(|| Outcome::Unknown("it has no outcome".to_owned()))
+        (lead.line, lead.outcomes) = (line, outcomes.into_iter().collect());
+        lead.outcomes.pop_front().unwrap_or_else(nothing_said)
     }
 
     /// Waits a moment for those who will come anyway: as many as came last time, but not for long.
     fn gather<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
-        let is_incomplete = |state: &mut State| state.waiting.len() < state.company;
-        let waited = self.is_complete.wait_timeout_while(state, GATHERING, is_incomplete);
+        let waited = self.is_complete.wait_timeout_while(state, GATHERING, |state| !state.is_complete());
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
@@ -136,16 +127,53 @@ impl Lane {
     }
 }
 
+/// The end of a lead, however it comes: the next who waits is to write, and all who were written with are told.
+struct Lead<'a> {
+    lane: &'a Lane,
+    others: Vec<Arc<Ticket>>,
+    /// Of use for the next.
+    line: Option<Line>,
+    /// One for each of the others.
+    outcomes: VecDeque<Outcome<bool>>,
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        let mut state = self.lane.state();
+        state.company += state.waiting.len();
+        state.idle.extend(self.line.take());
+        // Out of the queue before anybody else looks at it: nobody leads twice, or is written by another as well.
+        match state.waiting.pop_front() {
+            Some(next) => next.say(Word::Lead),
+            None => state.under_way -= 1,
+        }
+        drop(state);
+        for other in &self.others {
+            other.say(Word::Written(self.outcomes.pop_front().unwrap_or_else(nothing_said)));
+        }
+    }
+}
+
+/// Whoever wrote broke an invariant on the way.
+fn nothing_said() -> Outcome<bool> {
+    Outcome::Unknown("nobody said what became of it".to_owned())
+}
+
 impl State {
-    /// Whether the newest of those who wait shall write now, without waiting for one who does.
-    fn has_reason_to_write(&self) -> bool {
+    /// Whether one who comes now writes at once, and does not wait for one who writes.
+    fn is_reason_to_write(&self, own: &Ticket) -> bool {
         let rows = || self.waiting.iter().map(|ticket| ticket.order.rows.count()).sum::<usize>();
-        self.under_way == 0 || (self.under_way < STATEMENTS && rows() >= WORTH_A_STATEMENT)
+        let is_worth_it = || own.order.rows.count() + rows() >= WORTH_A_STATEMENT;
+        self.under_way == 0 || (self.under_way < STATEMENTS && is_worth_it())
+    }
+
+    /// Whether with the one who gathers there are as many as last time.
+    fn is_complete(&self) -> bool {
+        1 + self.waiting.len() >= self.company
     }
 
     /// Takes those out of the queue that are written with this one.
-    fn take_beside(&mut self, own: &Arc<Ticket>) -> Vec<Arc<Ticket>> {
-        self.waiting.retain(|ticket| !Arc::ptr_eq(ticket, own));
+    fn take_beside(&mut self, own: &Ticket) -> Vec<Arc<Ticket>> {
         let (mut rows, mut taken) = (own.order.rows.count(), Vec::new());
         while let Some(next) = self.waiting.front() {
             rows += next.order.rows.count();
