@@ -94,6 +94,24 @@ fn settings_that_cannot_work_are_told_from_a_database_that_is_away() {
 }
 
 #[test]
+fn a_server_that_lets_nobody_in_keeps_nobody_from_the_next_one() {
+    let postgres = Postgres::start();
+    postgres.database("bank");
+    // It accepts connections, and says nothing.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let silent = silent.local_addr().expect("an address");
+    let url = format!("postgres://florin@{silent}/bank");
+    match store(&url).found(10) {
+        Err(Founding::Store(StoreError::Unavailable(what))) => {
+            assert!(what.contains("did not let anybody in"), "{what}")
+        }
+        other => panic!("{other:?}"),
+    }
+    let port = postgres.port();
+    store(&format!("postgres://florin@{silent},127.0.0.1:{port}/bank")).found(10).expect("founded at the other");
+}
+
+#[test]
 fn a_server_that_does_not_sync_is_not_trusted_with_money() {
     let postgres = Postgres::start_with("trust", "fsync = off");
     let refused = setup(store(&postgres.database("bank")).found(10));

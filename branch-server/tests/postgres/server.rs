@@ -8,6 +8,8 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -77,6 +79,30 @@ impl Postgres {
             primary.ask("postgres", "SELECT coalesce(max(sync_state), '') FROM pg_stat_replication") == "sync"
         });
         standby
+    }
+
+    /// Makes every commit from now on wait for a standby that is not there.
+    pub(crate) fn miss_a_standby(&self) {
+        self.say("postgres", "ALTER SYSTEM SET synchronous_standby_names = '1 (standby)'");
+        self.say("postgres", "SELECT pg_reload_conf()");
+        // A process of the server's own makes it known, some time later: so commits are made until one waits.
+        let (url, is_known) = (self.url("postgres"), Arc::new(AtomicBool::new(false)));
+        let known = is_known.clone();
+        std::thread::spawn(move || {
+            let mut client = postgres::Client::connect(&url, postgres::NoTls).expect("a connection");
+            while !known.load(Ordering::SeqCst) {
+                client.simple_query("SELECT pg_logical_emit_message(true, 'test', '')").expect("a commit");
+            }
+        });
+        self.wait_until("commits wait", |postgres| {
+            postgres.ask("postgres", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") != "0"
+        });
+        is_known.store(true, Ordering::SeqCst);
+        let cancel = "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        assert_eq!(self.ask("postgres", cancel), "1");
+        self.wait_until("it waits no more", |postgres| {
+            postgres.ask("postgres", "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "0"
+        });
     }
 
     fn run(root: TempDir, configuration: &str) -> Postgres {

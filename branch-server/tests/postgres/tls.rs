@@ -38,8 +38,7 @@ fn a_bank_reaches_its_database_by_tls_alone_and_gives_up_a_wait_there_too() {
     assert_eq!(postgres.ask("postgres", open_text), "0");
 
     // From here on every commit waits for a standby, and there is none.
-    postgres.say("postgres", "ALTER SYSTEM SET synchronous_standby_names = '1 (nobody)'");
-    postgres.say("postgres", "SELECT pg_reload_conf()");
+    postgres.miss_a_standby();
     let writing = std::thread::spawn(move || {
         append(&mut journal, 3).expect("an append");
         journal

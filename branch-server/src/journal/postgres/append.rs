@@ -28,12 +28,15 @@ pub(super) struct Line {
 }
 
 impl Line {
-    /// Writes orders by an idle line, or by a new one: what became of each, and the line if it is still of use.
+    /// Writes orders by an idle line, or by a new one: what became of each, and the line if it has proved to be of use.
+    /// An idle line may lead to a primary whose place another has taken meanwhile, and know nothing of a later owner or
+    /// session: that a branch is not as its writer knows it is believed of a new line only.
     pub(super) fn write_by(
         store: &PostgresStore,
         idle: Option<Line>,
         orders: &[&Order],
     ) -> (Option<Line>, Vec<Outcome<bool>>) {
+        let is_new = idle.is_none();
         let mut line = match idle.map_or_else(|| Line::connect(store), Ok) {
             Ok(line) => line,
             Err(what) => return (None, orders.iter().map(|_| Outcome::NotDone(what.clone())).collect()),
@@ -43,8 +46,19 @@ impl Line {
             // One of them is what the database will never take, and the others have nothing to do with it.
             outcomes = orders.iter().flat_map(|order| line.write(&[*order])).collect();
         }
-        let is_lost = |outcome: &Outcome<bool>| matches!(outcome, Outcome::NotDone(_) | Outcome::Unknown(_));
-        (Some(line).filter(|_| !outcomes.iter().any(is_lost)), outcomes)
+        let is_of_use = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(true) | Outcome::Full));
+        if !is_new {
+            for outcome in &mut outcomes {
+                *outcome = match std::mem::replace(outcome, Outcome::Full) {
+                    Outcome::Done(false) => {
+                        Outcome::NotDone("an older connection knows the branch otherwise".to_owned())
+                    }
+                    Outcome::Refused(what) => Outcome::NotDone(what),
+                    other => other,
+                };
+            }
+        }
+        (Some(line).filter(|_| is_of_use), outcomes)
     }
 
     fn connect(store: &PostgresStore) -> Result<Line, String> {

@@ -20,6 +20,9 @@ const LIMIT: Duration = Duration::from_secs(11);
 /// unknown as after any broken one. A primary that was replaced, and whose place another has, does not hear the cancel.
 const LAST_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long a server may take to accept a connection and to let the user in.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+
 /// A connection to the database, for one thread at a time that may wait.
 pub(crate) struct Client {
     /// Drives the connection while something is asked. Only the end takes it.
@@ -32,13 +35,27 @@ pub(crate) struct Client {
     has_limit: bool,
 }
 
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// The server says why, or there is none.
+    #[error(transparent)]
+    Database(Error),
+    /// Nobody says anything.
+    #[error("it did not let anybody in within {CONNECT_LIMIT:?}")]
+    Silent,
+    /// The system does not allow it.
+    #[error(transparent)]
+    System(std::io::Error),
+}
+
 impl Client {
     /// Connects, with TLS if there is any.
-    pub(super) fn connect(config: &Config, tls: Option<MakeRustlsConnect>) -> std::io::Result<Result<Client, Error>> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
+    pub(super) fn connect(config: &Config, tls: Option<MakeRustlsConnect>) -> Result<Client, ConnectError> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(ConnectError::System)?;
         let has_warned = Arc::new(AtomicBool::new(false));
         let flag = has_warned.clone();
-        let connected = runtime.block_on(async {
+        let connecting = async {
             Ok(match tls.clone() {
                 None => {
                     let (client, connection) = config.connect(NoTls).await?;
@@ -49,10 +66,21 @@ impl Client {
                     (client, tokio::spawn(drive(connection, flag)))
                 }
             })
-        });
-        let client =
-            |(client, driver)| Client { runtime: Some(runtime), client, driver, tls, has_warned, has_limit: true };
-        Ok(connected.map(client))
+        };
+        match runtime.block_on(async { timeout(CONNECT_LIMIT, connecting).await }) {
+            Ok(Ok((client, driver))) => {
+                Ok(Client { runtime: Some(runtime), client, driver, tls, has_warned, has_limit: true })
+            }
+            // Not waited for: a name may still be looked up.
+            Ok(Err(error)) => {
+                runtime.shutdown_background();
+                Err(ConnectError::Database(error))
+            }
+            Err(_) => {
+                runtime.shutdown_background();
+                Err(ConnectError::Silent)
+            }
+        }
     }
 
     /// What is asked from here on may take as long as it takes.

@@ -141,7 +141,11 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         let mut state = self.lane.state();
         state.company += state.waiting.len();
-        state.idle.extend(self.line.take());
+        match self.line.take() {
+            Some(line) => state.idle.push(line),
+            // What became of no use to one may be of none to the others: they lead to the same server.
+            None => state.idle.clear(),
+        }
         // Out of the queue before anybody else looks at it: nobody leads twice, or is written by another as well.
         match state.waiting.pop_front() {
             Some(next) => next.say(Word::Lead),

@@ -1,6 +1,6 @@
 //! The database: where it is, and how it is reached.
 
-use super::client::Client;
+use super::client::{Client, ConnectError};
 use super::lane::Lane;
 use crate::journal::shared::StoreError;
 use bank_proto::tls;
@@ -32,6 +32,7 @@ const SESSION: &str = "
     SET statement_timeout = '10s';
     SET lock_timeout = '10s';
     SET idle_in_transaction_session_timeout = '30s';
+    SET idle_session_timeout = 0;
     SET client_min_messages = warning;
     SET jit = off;
     SET plan_cache_mode = force_generic_plan;
@@ -48,7 +49,8 @@ const ABOUT: &str = "SELECT current_setting('server_version_num')::int / 10000, 
 pub struct PostgresStore(Arc<Database>);
 
 struct Database {
-    config: Config,
+    /// One for each server that was named, in their order.
+    servers: Vec<Config>,
     /// Whose certificates are accepted; None without TLS.
     authority: Option<PathBuf>,
     shown: String,
@@ -101,12 +103,10 @@ impl PostgresStore {
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         config.application_name(name);
         config.connect_timeout(config.get_connect_timeout().copied().unwrap_or(CONNECT_TIMEOUT));
-        config.keepalives(true).keepalives_idle(KEEPALIVE.0).keepalives_interval(KEEPALIVE.1);
-        config.keepalives_retries(KEEPALIVE.2).tcp_user_timeout(UNACKNOWLEDGED);
         let shown = shown(&config);
         let authority = authority.map(Path::to_owned);
         let (given_up, lane) = Default::default();
-        Ok(PostgresStore(Arc::new(Database { config, authority, shown, given_up, lane })))
+        Ok(PostgresStore(Arc::new(Database { servers: one_by_one(&config), authority, shown, given_up, lane })))
     }
 
     /// A connection to the one server that takes writes.
@@ -114,7 +114,7 @@ impl PostgresStore {
     /// # Errors
     /// There is none now, or the settings do not allow one.
     pub(super) fn connect(&self) -> Result<Connection, StoreError> {
-        let Database { config, authority, shown, .. } = &*self.0;
+        let Database { servers, authority, shown, .. } = &*self.0;
         let tls = match authority {
             None => None,
             Some(path) => {
@@ -128,8 +128,19 @@ impl PostgresStore {
             StoreError::Setup(what) => StoreError::Setup(at(what)),
             StoreError::Unavailable(what) => StoreError::Unavailable(at(what)),
         };
-        let connected = Client::connect(config, tls).map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let mut client = connected.map_err(sorted)?;
+        let mut failure = StoreError::Unavailable(at("no server is named".to_owned()));
+        let mut connected = None;
+        for server in servers {
+            match Client::connect(server, tls.clone()) {
+                Ok(client) => {
+                    connected = Some(client);
+                    break;
+                }
+                Err(ConnectError::Database(error)) => failure = sorted(error),
+                Err(error) => failure = StoreError::Unavailable(at(error.to_string())),
+            }
+        }
+        let Some(mut client) = connected else { return Err(failure) };
         let about = client.query_one(ABOUT, &[]).map_err(sorted)?;
         let (version, is_standby): (i32, bool) = (about.get(0), about.get(1));
         let (syncs, waits): (bool, bool) = (about.get(2), about.get(3));
@@ -223,6 +234,35 @@ impl Connection {
     pub(super) fn client(&mut self) -> &mut Client {
         &mut self.client
     }
+}
+
+/// The servers that a configuration names, each by itself: one that accepts connections and then says nothing has a
+/// limit of its own, and the next one a turn.
+fn one_by_one(all: &Config) -> Vec<Config> {
+    let (hosts, addresses, ports) = (all.get_hosts(), all.get_hostaddrs(), all.get_ports());
+    let server = |place: usize| {
+        let mut one = Config::new();
+        one.ssl_mode(all.get_ssl_mode()).ssl_negotiation(all.get_ssl_negotiation());
+        one.channel_binding(all.get_channel_binding()).target_session_attrs(all.get_target_session_attrs());
+        one.keepalives(true).keepalives_idle(KEEPALIVE.0).keepalives_interval(KEEPALIVE.1);
+        one.keepalives_retries(KEEPALIVE.2).tcp_user_timeout(UNACKNOWLEDGED);
+        all.get_user().map(|user| one.user(user));
+        all.get_password().map(|password| one.password(password));
+        all.get_dbname().map(|name| one.dbname(name));
+        all.get_options().map(|options| one.options(options));
+        all.get_application_name().map(|name| one.application_name(name));
+        all.get_connect_timeout().map(|timeout| one.connect_timeout(*timeout));
+        match hosts.get(place) {
+            Some(Host::Tcp(name)) => _ = one.host(name),
+            Some(Host::Unix(path)) => _ = one.host_path(path),
+            None => {}
+        }
+        addresses.get(place).map(|address| one.hostaddr(*address));
+        // One port is for all of them.
+        ports.get(place).or(ports.first()).map(|port| one.port(*port));
+        one
+    };
+    (0..hosts.len().max(addresses.len())).map(server).collect()
 }
 
 /// Sorts an error by whether waiting helps.
