@@ -103,6 +103,42 @@ async fn whatever_is_killed_or_put_to_sleep_at_random_every_transfer_ends_in_one
     blocking(|| verify(&store));
 }
 
+/// The drill of docs/OPERATIONS.md, by PostgreSQL's own tools.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_goes_on_from_a_base_backup_and_the_archived_log_with_all_that_was_acknowledged() {
+    let (mut lost, archive) = blocking(Postgres::start_archiving);
+    let store = blocking(|| lost.database("bank"));
+    let data = tempfile::tempdir().expect("a directory");
+    let bank = up(data.path(), &store);
+    open_bank(&bank.door()).await;
+    let (mut orders, mut backup) = (Vec::new(), None);
+    pay_while(&bank.door(), &mut orders, 0, async |answered| {
+        answered.more(ANSWERED).await;
+        backup = Some(blocking(|| lost.base_backup()));
+        answered.more(ANSWERED).await;
+    })
+    .await;
+    check(&bank.door(), &orders).await;
+    drop(bank);
+    let backup = backup.expect("a backup");
+    let restored = blocking(|| {
+        lost.archive_all(archive.path());
+        lost.kill();
+        Postgres::restore(backup, archive.path())
+    });
+    let store = restored.url("bank");
+    blocking(|| verify(&store));
+    // Servers that never saw the lost database.
+    let data = tempfile::tempdir().expect("a directory");
+    let bank = up(data.path(), &store);
+    check(&bank.door(), &orders).await;
+    let next = orders.len() as u64;
+    pay_while(&bank.door(), &mut orders, next, async |answered| answered.more(ANSWERED).await).await;
+    check(&bank.door(), &orders).await;
+    drop(bank);
+    blocking(|| verify(&store));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_outlives_its_primary() {
     let (mut primary, standby) = blocking(|| {

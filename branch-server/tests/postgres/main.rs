@@ -13,6 +13,7 @@ mod proxy;
 #[path = "../journal_scenarios/rows.rs"]
 #[expect(dead_code, reason = "some of it is for journals in files")]
 mod rows;
+#[expect(dead_code, reason = "some of it is for whole banks")]
 mod server;
 mod standbys;
 mod tls;

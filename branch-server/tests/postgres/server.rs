@@ -81,6 +81,42 @@ impl Postgres {
         standby
     }
 
+    /// A new, empty server that archives its log; and where to.
+    pub(crate) fn start_archiving() -> (Postgres, TempDir) {
+        let archive = owned_directory();
+        let (root, _) = Postgres::initialize("trust");
+        let command = format!("archive_mode = on\narchive_command = 'cp \"%p\" \"{}/%f\"'", archive.path().display());
+        (Postgres::run(root, &command), archive)
+    }
+
+    /// A copy of the whole server as it is now.
+    pub(crate) fn base_backup(&self) -> TempDir {
+        let root = owned_directory();
+        let mut copy = program("pg_basebackup");
+        copy.arg("--pgdata").arg(root.path().join("data")).args(["--checkpoint=fast", "--no-sync"]);
+        succeed(copy.arg("--dbname").arg(self.url("postgres")));
+        root
+    }
+
+    /// Waits until everything that was committed is in the archive.
+    pub(crate) fn archive_all(&self, archive: &Path) {
+        let last = self.ask("postgres", "SELECT pg_walfile_name(pg_switch_wal())");
+        self.wait_until("the log is archived", |_| archive.join(&last).exists());
+    }
+
+    /// A server made of a copy and of the log in an archive, up to its end.
+    pub(crate) fn restore(backup: TempDir, archive: &Path) -> Postgres {
+        let signal = backup.path().join("data/recovery.signal");
+        fs::write(&signal, "").expect("written");
+        own(&signal);
+        let command = format!("archive_mode = off\nrestore_command = 'cp \"{}/%f\" \"%p\"'", archive.display());
+        let restored = Postgres::run(backup, &command);
+        restored.wait_until("it has all of the archive", |postgres| {
+            postgres.ask("postgres", "SELECT pg_is_in_recovery()") == "f"
+        });
+        restored
+    }
+
     /// Makes every commit from now on wait for a standby that is not there.
     pub(crate) fn miss_a_standby(&self) {
         self.say("postgres", "ALTER SYSTEM SET synchronous_standby_names = '1 (standby)'");
