@@ -36,7 +36,7 @@ impl Fate {
     fn words(self) -> &'static str {
         match self {
             Fate::Killed => "killed",
-            Fate::Still => "stopped in its tracks",
+            Fate::Still => "standing still",
         }
     }
 }
