@@ -58,7 +58,8 @@ pub trait SharedStore: Send + Sync + std::fmt::Debug {
     fn give_up(&self);
 }
 
-/// One connection by which a branch is owned: each call is one statement, done wholly or not at all.
+/// One connection by which a branch is owned: each call is one statement, done wholly or not at all. A group commit may
+/// go by another connection, with those of other branches: its fence says whose it is.
 pub trait OwnerLink: Send {
     /// Where the journal is, for people.
     fn shown(&self) -> String;

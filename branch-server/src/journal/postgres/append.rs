@@ -47,18 +47,14 @@ impl Line {
             outcomes = orders.iter().flat_map(|order| line.write(&[*order])).collect();
         }
         let is_of_use = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Done(true) | Outcome::Full));
-        if !is_new {
-            for outcome in &mut outcomes {
-                *outcome = match std::mem::replace(outcome, Outcome::Full) {
-                    Outcome::Done(false) => {
-                        Outcome::NotDone("an older connection knows the branch otherwise".to_owned())
-                    }
-                    Outcome::Refused(what) => Outcome::NotDone(what),
-                    other => other,
-                };
+        let believed = |outcome| match outcome {
+            Outcome::Done(false) if !is_new => {
+                Outcome::NotDone("an older connection knows the branch otherwise".to_owned())
             }
-        }
-        (Some(line).filter(|_| is_of_use), outcomes)
+            Outcome::Refused(what) if !is_new => Outcome::NotDone(what),
+            outcome => outcome,
+        };
+        (Some(line).filter(|_| is_of_use), outcomes.into_iter().map(believed).collect())
     }
 
     fn connect(store: &PostgresStore) -> Result<Line, String> {
